@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
@@ -147,7 +147,7 @@ class Task:
     risk: str = ""  # low, normal, high
     acceptance: tuple[str, ...] = ()
     name: str = ""
-    kind: str = ""  # of its agent
+    kind: str = field(default="", metadata={"optional": True})  # of its agent; events omit it while it is empty
 
     @property
     def agent(self) -> str:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.leaks import leaks
 from tests.support.load import within
 from tests.support.modelserver import ModelServer, Reply, Request
@@ -189,3 +191,18 @@ def test_fix_leaves_alone_what_it_must_not_touch(tmp_path: Path) -> None:
     place.commit()
     code, shown = fixed(place, "x")
     assert code == 2 and "is committed" in shown and (place.repo / ".env").read_text() == "MINE=1\n"
+
+
+@pytest.mark.parametrize(("version", "level"), [("0.171.0", "ok"), ("0.99.1", "warning"), ("", "ok")])
+def test_program_of_another_kind_of_agent(shell: Shell, tmp_path: Path, version: str, level: str) -> None:
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "codex").write_text(f'#!/bin/sh\necho "codex-cli {version}"\n')
+    (folder / "codex").chmod(0o755)
+    _, found = examined(shell, ORCHESTRA_AGENT_KIND="codex", PATH=f"{folder}:/usr/bin:/bin", **KEYS)
+    assert worst(found, "agents")[0] == level and (version or "unknown version") in worst(found, "agents")[1]
+
+
+def test_chosen_agent_is_not_installed(shell: Shell) -> None:
+    code, found = examined(shell, ORCHESTRA_AGENT_KIND="claude", PATH="/usr/bin:/bin", **KEYS)
+    assert code == 2 and worst(found, "agents")[:2] == ("error", "Claude Code is not installed")

@@ -103,6 +103,14 @@ def find_aider_python(environ: Mapping[str, str]) -> str:
     raise AiderMissing(hint=HINT)
 
 
+def find_grammar_python(environ: Mapping[str, str]) -> str:
+    """Find the interpreter for syntax checks: the one that has aider, as grammars come with it, or else this one."""
+    try:
+        return find_aider_python(environ)
+    except AiderMissing:
+        return sys.executable
+
+
 async def aider_version(python: str) -> str:
     """Return the interpreter's version of aider-chat without importing it; empty if it has none."""
     if python == sys.executable:

@@ -1,6 +1,6 @@
 """Print which of the given files do not parse.
 
-Runs under the interpreter that has aider and its tree-sitter grammars.
+Runs under the interpreter that has aider and its tree-sitter grammars; without them, it checks Python only.
 usage: syntax.py FILE...    Exit code 1 if one does not parse.
 """
 
@@ -31,7 +31,7 @@ def find_syntax_error(path, parsers):
     opinion, line = check_python(content) if path.endswith((".py", ".pyi")) else ("maybe", 0)
     if opinion == "fine":
         return ""
-    found = line if opinion == "wrong" else grammar_error(path, content, parsers)
+    found = line if opinion == "wrong" else grammar_error(path, content, parsers, line)
     return f"{path}:{line or found}:1: error: does not parse" if found else ""
 
 
@@ -48,10 +48,14 @@ def check_python(content):
     return "fine", 0
 
 
-def grammar_error(path, content, parsers):
-    """Return the line of the first error; 0 if there is none, or no grammar."""
-    from grep_ast import filename_to_lang
-    from grep_ast.tsl import get_parser
+def grammar_error(path, content, parsers, python_line):
+    """Return the line of the first error; 0 if there is none, or no grammar. `python_line`: what Python's own parser
+    says, which counts if there are no grammars at all."""
+    try:
+        from grep_ast import filename_to_lang
+        from grep_ast.tsl import get_parser
+    except ImportError:
+        return python_line
 
     language = filename_to_lang(path)
     if not language:

@@ -32,13 +32,15 @@ def to_json_value(value: Any, scrub: Callable[[str], str] = str) -> Any:
     if isinstance(value, list | tuple):
         return [to_json_value(item, scrub) for item in value]
     if is_dataclass(value):
-        return {name: to_json_value(getattr(value, name), scrub) for name in field_names(value.__class__)}
+        found = ((name, getattr(value, name), unless) for name, unless in written_fields_of(value.__class__))
+        return {name: to_json_value(item, scrub) for name, item, unless in found if item != unless}
     return value
 
 
 @cache
-def field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def written_fields_of(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields of a dataclass, each with the value at which it is omitted (MISSING: never)."""
+    return tuple((field.name, field.default if field.metadata.get("optional") else MISSING) for field in fields(kind))
 
 
 def event_record(event: Event) -> dict[str, Any]:

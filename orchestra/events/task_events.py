@@ -21,13 +21,15 @@ class AiderReady(Payload, kind="aider_ready"):
 class AttemptStarted(Payload, kind="attempt_started", of_task=True, kw_only=True):
     """An attempt at a task began, on the commit `base`.
 
-    `round` is the first number of the attempts that are made side by side; `by_hand`: a person did the work.
+    `round` is the first number of the attempts that are made side by side; `by_hand`: a person did the work;
+    `agent_kind` is that of the agent, if it is not Aider.
     """
 
     model: str
     base: str
     round: int = optional_field(0)
     by_hand: bool = optional_field(False)
+    agent_kind: str = optional_field("")
 
 
 class Lesson(Record):

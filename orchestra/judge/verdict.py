@@ -128,8 +128,10 @@ def judge_accepted_reply(seen: AttemptObservation, answer: str) -> tuple[Verdict
     if not seen.changed and (seen.foreign or seen.refused):
         strayed = format_paths((*seen.foreign, *seen.refused, *seen.protected))
         is_outside = any(path.startswith("/") for path in seen.refused)
-        whose = "(and was refused) what is outside of its worktree" if is_outside else "files of other agents"
-        return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only {whose}: {strayed}."
+        did = (
+            "tried to edit only what is outside of its worktree" if is_outside else "edited only files of other agents"
+        )
+        return Verdict.OUT_OF_SCOPE, f"{answer}, but {did}: {strayed}."
     if not seen.changed and seen.protected:
         return Verdict.OUT_OF_SCOPE, f"{answer}, but edited only what {NOT_ASKED}: {format_reasons(seen.protected)}."
     if not seen.changed:

@@ -206,7 +206,7 @@ def fold_attempt_started(started: events.AttemptStarted, report: Report, event: 
     report.running_attempts.add((event.task, event.attempt))
     record = task_report(report, event.task)
     record.attempts = max(record.attempts, event.attempt or 1)
-    record.round, record.by_hand = started.round, started.by_hand
+    record.round, record.by_hand, record.kind = started.round, started.by_hand, started.agent_kind
     record.verdict = record.cause = record.remedy = record.held = record.said = ""
     record.answered, record.nothing_to_do, record.proposed = False, False, ()
     record.integrated = False

@@ -294,7 +294,8 @@ def agent_rows(report: Report) -> list[tuple[str, ...]]:
     rows = []
     for task in report.tasks.values():
         cost = () if report.replayed else (format_cost(task.usage),)
-        rows.append((task.agent, task_status(task), *cost, safe_line(join_some(task.files) or task.title, 300)))
+        agent = f"{task.agent} ({task.kind})" if task.kind else task.agent
+        rows.append((agent, task_status(task), *cost, safe_line(join_some(task.files) or task.title, 300)))
     return rows
 
 

@@ -105,6 +105,7 @@ class TaskReport:
     round: int = 0
     candidates: list[CandidateReport] = field(default_factory=list)
     role: str = ""
+    kind: str = ""  # of its agent, if that is not Aider
     answered: bool = False  # a question, whose reply is its result
     nothing_to_do: bool = False  # its files may stay as they are, and the model said so
     said: str = ""  # the accepted reply without its edits

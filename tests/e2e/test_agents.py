@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ def test_two_parallel_tasks_are_merged_and_counted_to_the_token(tmp_path: Path, 
     usage = ran.summary["usage"]
     assert (usage["requests"], usage["input_tokens"], usage["output_tokens"]) == (asked, used.input, used.output)
     assert usage["assumed_tokens"] == 0 and asked == (6 if kind == "claude" else 4)
+    said = [event["data"]["content"] for event in ran.events() if event["event"] == "assistant_response"]
+    assert {"claude": "[Edit app.py]", "codex": "[exec_command app.py]"}[kind] in "\n".join(said)
+    assert "(claude)" in ran.out or "(codex)" in ran.out
     assert_clean(ran)
 
 
@@ -337,12 +341,16 @@ def mixed_plan(faults: bool) -> tuple[str, dict[str, str], list[str]]:
     return text, files, verdicts
 
 
-def test_plan_for_all_kinds_of_agents(tmp_path: Path) -> None:
-    text, files, verdicts = mixed_plan(faults=True)
-    place = make_place(tmp_path, files)
+def mixed_place(folder: Path, text: str, files: dict[str, str]) -> tuple[Place, tuple[str, ...]]:
+    """The place, and the words that carry out its plan."""
+    place = make_place(folder, files)
     place.write({"aider-orchestrator.toml": MIXED, ".aider_logs/.gitignore": "*\n"})
     place.write({".aider_logs/plans/mixed.toml": text})
-    (tmp_path / "agent.sh").write_text(SCRIPT)
+    (folder / "agent.sh").write_text(SCRIPT)
+    return place, ("--plan", "mixed", "--model", MODELS["codex"], "--agent-cmd", f"sh {folder}/agent.sh")
+
+
+def mixed_script(files: dict[str, str]) -> Callable[[Request], Reply]:
     edits = dict.fromkeys(files, ("    return 1\n", "    return 2\n"))
     edit = edits_files(edits)
 
@@ -350,9 +358,15 @@ def test_plan_for_all_kinds_of_agents(tmp_path: Path) -> None:
         fails = re.search(r"Do fault \d+\.", request.text)
         return Reply("I did that.", usage=USED) if fails else edit(request)
 
-    words = ("--plan", "mixed", "--model", MODELS["codex"], "--agent-cmd", f"sh {tmp_path}/agent.sh")
-    with ModelServer(respond) as server:
-        ran = place.run(*words, server=server, PATH=f"{BIN}:{place.environment()['PATH']}")
+    return respond
+
+
+def test_plan_for_all_kinds_of_agents_recorded_and_replayed(tmp_path: Path) -> None:
+    text, files, verdicts = mixed_plan(faults=True)
+    (place, words), tape = mixed_place(tmp_path, text, files), tmp_path / "mixed.tape"
+    path = f"{BIN}:{place.environment()['PATH']}"
+    with ModelServer(mixed_script(files)) as server:
+        ran = place.run(*words, "--record", str(tape), server=server, PATH=path)
         assert (ran.code, ran.verdicts) == (1, verdicts), ran.out + ran.err
         used, asked = server.tokens(), server.count()
     usage = ran.summary["usage"]
@@ -360,3 +374,40 @@ def test_plan_for_all_kinds_of_agents(tmp_path: Path) -> None:
     assert usage["assumed_tokens"] == 0
     assert sorted(ran.changed()) == sorted(f"part{number}.py" for number in range(8))
     assert all("return 2" in content(place, f"part{number}.py") for number in range(8))
+    other, words = mixed_place(tmp_path / "other", text, files)
+    again = other.run(*words, "--replay", str(tape), "--replay-strict", PATH=path)
+    assert (again.code, again.verdicts) == (1, verdicts), again.out + again.err
+    assert other.git("rev-parse", "HEAD^{tree}") == place.git("rev-parse", "HEAD^{tree}")
+
+
+def test_killed_plan_of_all_kinds_pays_for_nothing_twice(tmp_path: Path) -> None:
+    text, files, verdicts = mixed_plan(faults=False)
+    place, words = mixed_place(tmp_path, text, files)
+    path = f"{BIN}:{place.environment()['PATH']}"
+    answer, held, answered = mixed_script(files), [True], [0]
+
+    def respond(request: Request) -> Reply:
+        answered[0] += 1
+        late = held[0] and answered[0] > 8
+        return dataclasses.replace(answer(request), until=lambda: not held[0]) if late else answer(request)
+
+    with ModelServer(respond) as server:
+        running = place.start(*words, server=server, PATH=path)
+        wait_until(lambda: answered[0] > 9, "some requests are answered, and some are on their way")
+        running.child.kill()
+        running.child.wait(within())
+        wait_until(lambda: place.processes() == {}, "no program is left")
+        held[0] = False
+        kept = journaled_replies(place)
+        asked = server.count()
+        ran = place.run("resume", server=server, PATH=path)
+        assert (ran.code, ran.verdicts) == (0, verdicts), ran.out + ran.err
+        whole = {"aider": 1, "claude": 3, "codex": 2, "exec": 1}
+        assert server.count() - asked == 3 * sum(whole.values()) - kept
+    assert_clean(ran)
+
+
+def journaled_replies(place: Place) -> int:
+    paths = (place.repo / ".aider_logs").glob("*.jsonl")
+    events = [json.loads(line) for path in paths for line in path.read_text().splitlines() if line.endswith("}")]
+    return sum(event["event"] == "request" and not event["data"]["failure"] for event in events)

@@ -100,7 +100,9 @@ class Attempt:
         """Make the attempt. Raise only CancelledError and AiderMissing; every other failure becomes the verdict."""
         run, task = self.run, self.task
         model = run.context.model_of(task).name
-        started = events.AttemptStarted(model=model, base=self.start.base, round=self.start.round)
+        agent = run.context.agent_of(task)
+        kind = agent.name if agent.name != DEFAULT_AGENT else ""
+        started = events.AttemptStarted(model=model, base=self.start.base, round=self.start.round, agent_kind=kind)
         run.emit(started, task.id, self.number)
         try:
             left = find_used_up_limit(run, task)

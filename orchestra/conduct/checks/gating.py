@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestra import events
-from orchestra.agents.seat import find_aider_python
+from orchestra.agents.seat import find_grammar_python
 from orchestra.conduct.checks.critic import Critic
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.models import critic_model
@@ -69,7 +69,7 @@ def find_gates(context: Context) -> tuple[list[Gate], tuple[UnusableGate, ...]]:
     settings, detected, syntax = context.settings, DetectedGates(), list[Gate]()
     if settings.detect:
         detected = detect_gates(inspect_repository(context.repository.root, context.entries, os.environ))
-        syntax = make_syntax_gate(find_aider_python(os.environ), context.entries)
+        syntax = make_syntax_gate(find_grammar_python(os.environ), context.entries)
     return choose_gates(settings, [*syntax, *detected.gates]), remaining_unusable(settings, detected.unusable)
 
 

@@ -16,7 +16,10 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from orchestra import dialects
-from orchestra.agents.seat import AIDER_VERSION, check_version, find_aider_python
+from orchestra.agents import AGENTS
+from orchestra.agents.commands import find_program, is_tried_version, program_version
+from orchestra.agents.seat import AIDER_VERSION, agent_environment, check_version, find_aider_python
+from orchestra.conduct.core.agents import INSTALL
 from orchestra.conduct.core.locations import DATABASE, LOGS
 from orchestra.conduct.core.models import chosen_model, user_base_url
 from orchestra.conduct.core.secrets import Secrets
@@ -100,6 +103,27 @@ async def diagnose_aider(settings: Settings, folder: Path) -> Findings:
     python = find_aider_python(os.environ)
     await check_version(python)
     yield Finding("aider", "ok", f"aider-chat {AIDER_VERSION}, run by {python}")
+
+
+async def diagnose_agents(settings: Settings, folder: Path) -> Findings:
+    """Check the programs of other kinds of agents: those that are installed, and those that the settings choose."""
+    chosen = {settings.agent_kind, *(role.kind for role in settings.roles.values())}
+    for agent in (one for one in AGENTS.values() if one.program):
+        path = find_program(agent, os.environ)
+        if not path and agent.name in chosen:
+            yield Finding("agents", "error", f"{agent.title} is not installed", INSTALL[agent.name])
+        if not path:
+            continue
+        with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as home:
+            version = await program_version(path, Path(home), agent_environment(Path(home)))
+        first, last = agent.tried_versions
+        if version and not is_tried_version(agent, version):
+            remedy = f"If it fails, install {last}."
+            yield Finding("agents", "warning", f"{agent.title} {version} was not tried: {first} to {last} were", remedy)
+        else:
+            yield Finding("agents", "ok", f"{agent.title} {version or 'of an unknown version'}, {path}")
+    if "exec" in chosen and not settings.agent_cmd:
+        yield Finding("agents", "error", "An agent of kind exec needs a command", "Give --agent-cmd CMD.")
 
 
 async def diagnose_python(settings: Settings, folder: Path) -> Findings:
@@ -236,9 +260,9 @@ async def diagnose_proxies(settings: Settings, folder: Path) -> Findings:
 
 
 CHECKS: tuple[Callable[[Settings, Path], Findings], ...] = (
-    *(diagnose_git, diagnose_aider, diagnose_python, diagnose_disk, diagnose_memory, diagnose_repository),
-    *(diagnose_logs, diagnose_store, diagnose_models, diagnose_keys, diagnose_addresses, diagnose_proxies),
-    diagnose_sandbox,
+    *(diagnose_git, diagnose_aider, diagnose_agents, diagnose_python, diagnose_disk, diagnose_memory),
+    *(diagnose_repository, diagnose_logs, diagnose_store, diagnose_models, diagnose_keys, diagnose_addresses),
+    *(diagnose_proxies, diagnose_sandbox),
 )
 
 

@@ -1,0 +1,111 @@
+"""Any command as an agent: what it is given, what is taken of it, and what is refused before anything is paid."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.modelserver import ModelServer, Reply, Usage
+from tests.support.runs import Place, Ran, assert_clean, make_place
+
+FILES = {"app.py": "def f():\n    return 1\n", "old.txt": "old\n", "run.sh": "echo hi\n"}
+MODEL = "openai/gpt-5.4"
+ASK = (
+    'curl -sS -o "$TMPDIR/reply" -H "authorization: Bearer $OPENAI_API_KEY" -H "content-type: application/json"'
+    ' "$OPENAI_BASE_URL/chat/completions" -d "{\\"model\\": \\"$AGENT_MODEL\\", \\"messages\\":'
+    ' [{\\"role\\": \\"user\\", \\"content\\": \\"hi\\"}]}"'
+)
+EDIT = "sed -i 's/return 1/return 2/' app.py"
+
+
+def run_command(place: Place, command: str, *words: str, server: ModelServer, **env: str) -> Ran:
+    given = ("--change", "Return 2", "--no-prd", "--agents", "1", "--files", "app.py", "--model", MODEL)
+    env = {"AIDER_BIN": "/nowhere/aider"} | env  # Aider is not looked for if no task is Aider's
+    return place.run(*given, "--agent-kind", "exec", "--agent-cmd", command, *words, server=server, cwd=None, **env)
+
+
+def answers(reply: Reply) -> ModelServer:
+    return ModelServer(lambda request: reply)
+
+
+GOOD = Reply("Done.", usage=Usage(100, 20))
+
+
+def test_command_works_like_an_agent_and_its_deletions_and_modes_are_taken(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    checks = 'test "$(cat)" = "$(cat {brief})" && grep -q "Return 2" {brief} && cd {worktree}'
+    with answers(GOOD) as server:
+        ran = run_command(place, f"{checks} && {ASK} && {EDIT} && rm old.txt && chmod +x run.sh", server=server)
+        [request] = server.requests
+    assert (ran.code, ran.verdicts) == (0, ["applied"]), ran.out + ran.err
+    assert request.model == "gpt-5.4" and request.headers["authorization"].startswith("Bearer sk-planted")
+    assert place.git("ls-tree", "--name-only", "HEAD").split() == ["app.py", "run.sh"]
+    assert place.git("ls-tree", "HEAD", "run.sh").startswith("100755")
+    assert "return 2" in place.git("show", "HEAD:app.py")
+    assert "Co-authored-by: exec (openai/gpt-5.4)" in place.git("log", "-1", "--format=%B")
+    usage = ran.summary["usage"]
+    assert (usage["requests"], usage["input_tokens"], usage["output_tokens"]) == (1, 100, 20)
+    assert_clean(ran)
+
+
+def test_work_of_a_command_that_asked_no_model_is_kept_as_a_patch(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with answers(GOOD) as server:
+        ran = run_command(place, EDIT, server=server)
+        assert server.count() == 0
+    assert (ran.code, ran.verdicts) == (1, ["crashed"]) and ran.changed() == {}
+    assert "asked openai/gpt-5.4 nothing through this run's gateway" in ran.agents["agent1"]["cause"]
+    assert "return 2" in (place.repo / ran.agents["agent1"]["patch"]).read_text()
+    assert_clean(ran)
+
+
+@pytest.mark.parametrize(
+    ("reply", "command", "verdict", "cause"),
+    [
+        (Reply("bad key", status=401), f"{ASK} && grep -q Done $TMPDIR/reply", "auth", "answered 401"),
+        (GOOD, f"{ASK} && {EDIT} && echo out of wits && exit 3", "crashed", "exit code 3: out of wits"),
+        (GOOD, f"{ASK} && {EDIT} && kill -9 $$", "crashed", "exit code 137"),
+        (GOOD, f"{ASK}", "no_change", "changed nothing"),
+    ],
+)
+def test_command_that_fails_gets_the_true_verdict(
+    tmp_path: Path, reply: Reply, command: str, verdict: str, cause: str
+) -> None:
+    place = make_place(tmp_path, FILES)
+    with answers(reply) as server:
+        ran = run_command(place, command, server=server)
+    assert ran.verdicts == [verdict] and cause in ran.agents["agent1"]["cause"], ran.out
+    assert ran.changed() == {} and ran.code == (4 if verdict == "auth" else 1)
+
+
+REFUSED = {
+    "a provider that it cannot ask": (
+        ("--agent-kind", "codex", "--model", "anthropic/claude-sonnet-5-5"),
+        "Codex cannot ask anthropic/claude-sonnet-5-5. Choose a --model of openai, or another --agent-kind.",
+    ),
+    "a provider that Claude cannot ask": (
+        ("--agent-kind", "claude", "--model", MODEL),
+        "Claude Code cannot ask openai/gpt-5.4.",
+    ),
+    "no command": (
+        ("--agent-kind", "exec", "--model", MODEL),
+        "An agent of kind exec needs a command. Give --agent-cmd",
+    ),
+    "no program": (
+        ("--agent-kind", "codex", "--model", MODEL),
+        "Codex is not installed: there is no command codex. Install it (npm install -g @openai/codex)",
+    ),
+    "no such kind": (("--agent-kind", "cursor", "--model", MODEL), "--agent-kind must be aider, claude, codex or exec"),
+}
+
+
+@pytest.mark.parametrize(("words", "sentence"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_work_is_refused_before_anything_is_asked(
+    tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    place = make_place(tmp_path, FILES)
+    with answers(GOOD) as server:
+        ran = place.run(
+            "--change", "Return 2", "--no-prd", "--files", "app.py", *words, server=server, PATH="/usr/bin:/bin"
+        )
+        assert ran.code == 2 and sentence in ran.err.replace("\n", " "), ran.err
+        assert server.count() == 0 and not server.questions

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestra.cli.shard_number import detect_shard_number
+from orchestra.conduct.session.shard_archives import renamed_events
 from orchestra.errors import PlanError, UsageError
+from orchestra.events import make_event
+from orchestra.journal.run_archive import RunArchive
 from orchestra.model import DivisionBasis, FileLink, Plan, TargetFile, Task
 from orchestra.plan.draft import Draft, PlanItem, digest_draft, sharded_draft
 from orchestra.plan.shards import (
@@ -195,3 +198,13 @@ def test_tasks_that_were_done_before_the_cut_stay_done(place: Place) -> None:
     assert draft.shards.task_ids == ["b", "c"] and [item.id for item in sharded_draft(draft).unfinished] == ["b", "c"]
     assert next(item.said for item in sharded_draft(draft).task if item.id == "a") == "42"
     assert place.run("execute", "many", "--shard", "1/1", "--dry-run").code == 0
+
+
+def test_events_of_an_archive_get_the_new_name_also_if_one_stamp_begins_with_the_other() -> None:
+    old, new = "20260101_000000", "20260101_000000_2"
+    started = {"namespace": "aider-orchestrator", "change": "", "options": {}, "folder": "", "pid": 0, "unborn": False}
+    started |= {"repository": "", "branch": "", "base": "", "model": "", "provider": ""}
+    kept = {"branch": f"aider-orchestrator/{old}/task1"}
+    log = [make_event(old, 1, 1, "run_started", None, None, started), make_event(old, 2, 2, "branch_kept", 1, 1, kept)]
+    (event,) = renamed_events(RunArchive(old, "", {}, log), new, "aider-orchestrator-agents", 0)
+    assert event.run == new and event.data["branch"] == f"aider-orchestrator-agents/{new}/task1"

@@ -39,6 +39,7 @@ TAKEN = (
 OF_WHOLE_RUN = (events.MoneyReserved, events.RequestEnded)  # taken also without a task
 OF_RUN = ("run_", "summary_", "report_", "junit_", "console_")  # files that the new run has of its own
 TASK_BRANCH = re.compile(r"task\d+(-\d+)?")
+MARK = "\0"
 LARGEST_NUMBER = 1 << 40  # of a request
 
 
@@ -222,13 +223,15 @@ def renamed_events(archive: RunArchive, stamp: str, namespace: str, offset: int)
     requests that no other archive has."""
     started = archive.events[0].payload
     assert isinstance(started, events.RunStarted)
-    old_branches, latest = f"{started.namespace}/{archive.run}/", 0
+    latest = 0
     for event in archive.events:
         latest = max(latest, event.time)
         if not isinstance(event.payload, TAKEN if event.task is not None else OF_WHOLE_RUN):
             continue
-        text = json.dumps(event_record(event)).replace(old_branches, f"{namespace}/{stamp}/")
-        renamed = parse_event(json.loads(text.replace(archive.run, stamp)))
+        # By way of a mark that no JSON has, because one stamp may begin with the other.
+        text = json.dumps(event_record(event)).replace(archive.run, MARK)
+        text = text.replace(f"{started.namespace}/{MARK}/", f"{namespace}/{MARK}/").replace(MARK, stamp)
+        renamed = parse_event(json.loads(text))
         data = dict(renamed.data)
         if isinstance(data.get("number"), int):
             data["number"] += offset

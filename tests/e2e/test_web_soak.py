@@ -79,11 +79,11 @@ async def live_an_hour(
     api: Api, place: Place, provider: ModelServer, pid: int
 ) -> tuple[int, list[tuple[int, int, int]]]:
     end = time.monotonic() + SECONDS
-    callers = [follow_latest(api, end) for _ in range(CALLERS)]
-    runs, sizes, *_ = await asyncio.gather(
-        begin_runs(place, provider, end), watch_size(pid, end), read_everything(api, end), *callers
-    )
-    return runs, sizes
+    callers = [asyncio.create_task(follow_latest(api, end)) for _ in range(CALLERS)]
+    reading, watching = asyncio.create_task(read_everything(api, end)), asyncio.create_task(watch_size(pid, end))
+    runs = await begin_runs(place, provider, end)
+    await asyncio.gather(reading, *callers)
+    return runs, await watching
 
 
 @pytest.mark.soak

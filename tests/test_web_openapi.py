@@ -106,17 +106,14 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repositor
 def test_every_answer_is_documented(repositories: Repositories, request: Any) -> None:
     method, address, operation, more = request
     answer = ask(repositories, method, address, OWNER | more.pop("headers"), **more)
-    assert str(answer.status_code) in operation["responses"], (
-        f"{method} {address} {str(more)[:300]}: {answer.text[:500]}"
-    )
-    assert answer.status_code < 500 or answer.status_code in (503, 504), (
-        f"{method} {address} {str(more)[:300]}: {answer.text}"
-    )
+    told = f"{method} {address} {str(more)[:300]}: {answer.text[:500]}"
+    assert str(answer.status_code) in operation["responses"], told
+    assert answer.status_code < 500 or answer.status_code in (503, 504), told
     assert answer.headers["x-request-id"] and answer.headers["content-security-policy"]
     kind = answer.headers.get("content-type", "")
     if answer.status_code >= 400:
-        told = answer.json()
-        error = told.get("error", told)
+        problem = answer.json()
+        error = problem.get("error", problem)
         assert (error.get("requestId") or error["instance"]) == answer.headers["x-request-id"]
         assert error.get("message") or error["detail"]
     elif kind.startswith("application/json"):

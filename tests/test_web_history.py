@@ -27,9 +27,9 @@ async def open_whole(live: LiveRun, runs: LiveRuns | None = None) -> LiveRun:
     return live
 
 
-def fold_from_nothing(count: int, tasks: int, at: int) -> RunFold:
+def fold_from_nothing(count: int, tasks: int, requests: int, at: int) -> RunFold:
     state = RunFold("20260101_120000")
-    for event in long_run(tasks, count):
+    for event in long_run(tasks, count, requests):
         if event.seq > at:
             break
         state.fold(event)
@@ -111,8 +111,8 @@ def test_last_number_of_a_log_is_read_from_its_end(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_run_of_a_million_events_is_opened_and_looked_at(tmp_path: Path) -> None:
     """The seconds are printed: `-s` shows them."""
-    tasks, count = 1_000, 1_000_000
-    index, run = store_long_run(make_place(tmp_path, {"a.py": "a = 1\n"}), tasks, count)
+    tasks, count, requests = 1_000, 1_000_000, 100
+    index, run = store_long_run(make_place(tmp_path, {"a.py": "a = 1\n"}), tasks, count, requests)
     live = LiveRun(index, run)
     began = time.monotonic()
     asyncio.run(live.refresh())
@@ -126,7 +126,7 @@ def test_run_of_a_million_events_is_opened_and_looked_at(tmp_path: Path) -> None
         looks.append(time.monotonic() - began)
         assert found["run"]["seq"] == at
     for at in random.Random(3).sample(range(1, 100_000), 2):
-        assert state_record(live, at)["rows"] == fold_from_nothing(count, tasks, at).task_rows()
+        assert state_record(live, at)["rows"] == fold_from_nothing(count, tasks, requests, at).task_rows()
     assert state_record(live, count)["rows"] == live.task_rows()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"first look {first:.2f} s, whole {whole:.1f} s, a moment {sorted(looks)[10]:.3f} s, {memory} MB")

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +12,7 @@ from starlette.responses import FileResponse, Response
 
 from orchestra import __version__
 from orchestra.errors import OrchestraError, StoreError, UsageError
-from orchestra.web.envelope import ApiError, error_response
+from orchestra.web.envelope import CODES, ApiError, error_response
 from orchestra.web.repositories import Repositories
 from orchestra.web.routes.agents import agent_routes
 from orchestra.web.routes.earlier_states import earlier_state_routes
@@ -45,6 +46,13 @@ ROUTES = (
 )
 
 
+# What any route may answer besides its own status: an error in the envelope, or a part.
+OTHER_STATUSES = {200: "Done", 201: "Made", 202: "Started; the launch tells more", 206: "A part", 304: "Not changed"}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": words} for status, words in sorted((OTHER_STATUSES | CODES).items())
+}
+
+
 def build_app(repositories: Repositories, *, allow_commands: bool = False) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -56,6 +64,7 @@ def build_app(repositories: Repositories, *, allow_commands: bool = False) -> Fa
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         openapi_url="/api/v1/openapi.json",
         lifespan=lifespan,
     )
@@ -63,7 +72,8 @@ def build_app(repositories: Repositories, *, allow_commands: bool = False) -> Fa
     app.state.metrics = server.metrics
     for prefix in ("/api/v1", "/api"):
         for make_routes in ROUTES:
-            app.include_router(make_routes(server), prefix=prefix, include_in_schema=prefix == "/api/v1")
+            in_schema = prefix == "/api/v1"
+            app.include_router(make_routes(server), prefix=prefix, include_in_schema=in_schema, responses=RESPONSES)
     for prefix in ("", "/api", "/api/v1"):
         app.include_router(socket_routes(server), prefix=prefix)
     app.include_router(metric_routes(server))

@@ -14,20 +14,23 @@ LARGE_LOG = 20 << 20  # bytes of log files; a smaller run is read whole
 TAIL_BYTES = 1 << 16
 
 
-def read_page(index: RunIndex, run: KnownRun, after: int) -> Sequence[Event]:
+def read_page(index: RunIndex, run: KnownRun, after: int, most: int = PAGE_EVENTS) -> Sequence[Event]:
     """Return the next events. The first page of a small run is all of its log files, which are written first; a large
     run is read from the store if that has its last event."""
     if not after and not (is_large(index, run) and is_stored(index, run)):
         return index.read_log(run).events
-    return index.store.read_events(run.key, run.name, after=after, limit=PAGE_EVENTS)
+    return index.store.read_events(run.key, run.name, after=after, limit=most)
 
 
-def read_pages(index: RunIndex, run: KnownRun, after: int = 0) -> Iterator[Sequence[Event]]:
-    """Yield the pages after an event, from the files if the store has lost some."""
+def read_pages(index: RunIndex, run: KnownRun, after: int = 0, until: int | None = None) -> Iterator[Sequence[Event]]:
+    """Yield the pages after an event, and to another, from the files if the store has lost some."""
     if not is_stored(index, run):
         yield [event for event in index.read_log(run).events if event.seq > after]
         return
-    while page := read_page(index, run, after):
+    while until is None or after < until:
+        page = read_page(index, run, after, PAGE_EVENTS if until is None else min(PAGE_EVENTS, until - after))
+        if not page:
+            return
         yield page
         after = page[-1].seq
 

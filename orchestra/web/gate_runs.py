@@ -30,12 +30,16 @@ class GateRuns:
 
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
+        self.running: list[Row] = []
+        self.latest: dict[tuple[str, str], Row] = {}  # by name and tree
 
     def apply(self, event: Event) -> None:
         match event.payload:
             case events.GateStarted() as started:
                 self.end_running(event.time)
-                self.rows[event.seq] = gate_row(event, started.name, started.command, started.tree, started.output)
+                row = gate_row(event, started.name, started.command, started.tree, started.output)
+                self.rows[event.seq] = self.latest[started.name, started.tree] = row
+                self.running.append(row)
             case events.GateEnded() as ended:
                 self.end_gate(event, ended)
             case events.RunEnded() | events.RunResumed():
@@ -43,12 +47,13 @@ class GateRuns:
 
     def end_running(self, time: int) -> None:
         """Gates run one after the other: those of the base and of second runs end without an event of their own."""
-        for row in self.rows.values():
+        for row in self.running:
             if row["state"] == RUNNING:
                 row |= {"state": ENDED, "ended": time}
+        self.running.clear()
 
     def end_gate(self, event: Event, ended: events.GateEnded) -> None:
-        row = self.find_unjudged(ended)
+        row = self.latest.pop((ended.name, ended.tree), None)
         if row is None:  # in logs of old versions, and when the outcome of an earlier run of the gate counts
             row = gate_row(event, ended.name, ended.command, ended.tree, ended.output)
             row["started"] -= round(1000 * ended.seconds)
@@ -56,13 +61,6 @@ class GateRuns:
         row |= {"task": event.task, "attempt": event.attempt, "state": PASSED if ended.ok else FAILED}
         row |= {name: getattr(ended, name) for name in ENDED_FIELDS} | {"failures": list(ended.new)}
         row["ended"] = row["ended"] or event.time
-
-    def find_unjudged(self, ended: events.GateEnded) -> Row | None:
-        """Return the latest run of this gate that has no verdict yet."""
-        for row in reversed(self.rows.values()):
-            if (row["name"], row["tree"]) == (ended.name, ended.tree):
-                return row if row["state"] in (RUNNING, ENDED) else None
-        return None
 
 
 def gate_row(event: Event, name: str, command: str, tree: str, output: str) -> Row:

@@ -14,8 +14,8 @@ NAME = "20260101_120000"
 USAGE = {"requests": 1, "replies": 1, "input": 900, "cached": 100, "cache_write": 0, "output": 50, "dollars": 0.001}
 
 
-def long_run(tasks: int, count: int, name: str = NAME) -> Iterator[Event]:
-    """Yield so many events of a run that goes on: its tasks are attempted in turns."""
+def long_run(tasks: int, count: int, requests: int = 3, name: str = NAME) -> Iterator[Event]:
+    """Yield so many events of a run that goes on: its tasks are attempted in turns, with so many requests each."""
     first = {"change": "Improve it", "options": {"budget": 100.0}, "folder": "", "pid": 1, "namespace": "n"}
     first |= {"unborn": False, "repository": "/r", "branch": "main", "base": "0" * 40, "model": "m", "provider": "p"}
     planned = [
@@ -37,7 +37,7 @@ def long_run(tasks: int, count: int, name: str = NAME) -> Iterator[Event]:
     seq = 0
     for turn in range(count):
         if turn:
-            kinds = list(attempt_events(turn % tasks + 1, turn // tasks + 1))
+            kinds = list(attempt_events(turn % tasks + 1, turn // tasks + 1, requests))
         for kind, task, attempt, data in kinds:
             seq += 1
             yield make_event(name, seq, 1_767_268_800_000 + 100 * seq, kind, task, attempt, data)
@@ -45,15 +45,17 @@ def long_run(tasks: int, count: int, name: str = NAME) -> Iterator[Event]:
                 return
 
 
-def attempt_events(task: int, number: int) -> Iterator[tuple[str, int | None, int | None, dict[str, Any]]]:
+def attempt_events(
+    task: int, number: int, requests: int
+) -> Iterator[tuple[str, int | None, int | None, dict[str, Any]]]:
     asked = {"role": "agent", "provider": "p", "model": "m", "status": 200, "failure": "", "message": ""}
     yield "task_moved", task, None, {"state": "ready"}
     yield "task_moved", task, number, {"state": "active"}
     yield "attempt_started", task, number, {"model": "m"}
-    for request in range(3):
-        numbered = {"role": "agent", "number": 10 * number + request, "dollars": 0.01, "tokens": 1000}
+    for request in range(requests):
+        numbered = {"role": "agent", "number": 1_000 * number + request, "dollars": 0.01, "tokens": 1000}
         yield "set_aside", task, number, numbered
-        yield "request", task, number, asked | {"usage": USAGE, "seconds": 0.05, "number": 10 * number + request}
+        yield "request", task, number, asked | {"usage": USAGE, "seconds": 0.05, "number": 1_000 * number + request}
         yield "assistant_response", task, number, {"content": "Done.", "finish": "stop"}
     yield "gate_started", None, None, {"name": "tests", "command": "pytest", "tree": f"task{task}-{number}"}
     ok = number % 3 > 0
@@ -64,12 +66,14 @@ def attempt_events(task: int, number: int) -> Iterator[tuple[str, int | None, in
     yield "task_moved", task, None, {"state": "awaiting_qa" if ok else "failed"}
 
 
-def store_long_run(place: Place, tasks: int, count: int, batch: int = 2_000) -> tuple[RunIndex, KnownRun]:
+def store_long_run(
+    place: Place, tasks: int, count: int, requests: int = 3, batch: int = 2_000
+) -> tuple[RunIndex, KnownRun]:
     """Put such a run into the store of a place, without files. Return it with the open store."""
     folder = place.repo / ".aider_logs"
     folder.mkdir(exist_ok=True)
     (folder / ".gitignore").write_text("*\n", "utf-8")
-    store, events = open_store(folder / "orchestra.db"), long_run(tasks, count)
+    store, events = open_store(folder / "orchestra.db"), long_run(tasks, count, requests)
     first = next(events)
     store.append_events(".", [first])
     while page := list(islice(events, batch)):

@@ -38,7 +38,7 @@ def state_record(live: LiveRun, at: int) -> Row:
     if not live.seq:
         raise ApiError(404, f"Nothing of run {live.run.name} could be read: {live.store_error or 'it has no events'}.")
     start = live.checkpoints.nearest(live.run.name, at)
-    pages = read_pages(live.index, live.run, start.seq)
+    pages = read_pages(live.index, live.run, start.seq, at)
     state = fold_until(start, pages, at, live.checkpoints)
     has_owner = state.report.exit_code is None
     row = state.run_row(has_owner=has_owner) | {

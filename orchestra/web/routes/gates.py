@@ -14,6 +14,7 @@ from orchestra.web.routes.runs import STREAM_HEADERS
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer
 
+MOST_GATES = 1_000
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -21,9 +22,11 @@ def gate_routes(server: RunServer) -> APIRouter:
     routes = APIRouter(tags=["runs"])
 
     @routes.get("/runs/{run}/gates", summary="The gates of a run, the first one first, also those at work")
-    async def list_gates(run: str) -> Response:
+    async def list_gates(run: str, limit: Annotated[int, Query(ge=1, le=MOST_GATES)] = MOST_GATES) -> Response:
+        """The last `limit` of them."""
         live = await server.open(run)
-        return data_response(list(live.gates.rows.values()))
+        rows = list(live.gates.rows.values())
+        return data_response(rows[-limit:], {"limit": limit, "total": len(rows)})
 
     @routes.get("/runs/{run}/gates/{gate}/output", summary="What a gate has printed, also while it runs")
     async def get_output(

@@ -72,6 +72,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "strict": [(True, True)],
     "require-tests": [(True, True)],
     "critic": [(True, False)],
+    "guardian": [(True, False), (False, True)],
     "sandbox": [("off", False), ("require", False)],
     "sandbox-net": [("on", False), ("off", False)],
     "gate-timeout": [(10_800, True)],

@@ -146,7 +146,7 @@ def test_aider_is_the_one_version_that_this_is_known_of() -> None:
     import aider
 
     assert aider.__version__ == the_program().KNOWN[0] == KNOWN_AIDERS["aider-chat"] == "0.86.2"
-    assert the_program().KNOWN == tuple(KNOWN_AIDERS.values())
+    assert tuple(KNOWN_AIDERS.values()) == the_program().KNOWN
 
 
 def test_aider_calls_what_is_replaced_by_these_names_and_stops_after_three_reflections() -> None:

@@ -30,8 +30,8 @@ class Watched:
     def __call__(self, request: Request) -> Reply:
         if "You watch an agent" in request.text:
             self.looks += 1
-            drifts = "poem" in request.text.partition("lately")[2]
-            verdict = {"verdict": "drifting", "reason": "it writes poems"} if drifts else {"verdict": "working"}
+            is_poem = "poem" in request.text.partition("lately")[2]
+            verdict = {"verdict": "drifting", "reason": "it writes poems"} if is_poem else {"verdict": "working"}
             return Reply(json.dumps(verdict))
         self.replies += 1
         drifts = self.drifts_at and self.replies >= self.drifts_at

@@ -17,6 +17,7 @@ import pytest
 
 from orchestra.agents.base import AgentOutcome
 from orchestra.agents.seat import (
+    KNOWN_AIDERS,
     PROGRAM,
     AgentJob,
     AgentProcesses,
@@ -144,7 +145,8 @@ def test_what_is_replaced_inside_aider_is_there_and_takes_what_we_think(place: s
 def test_aider_is_the_one_version_that_this_is_known_of() -> None:
     import aider
 
-    assert aider.__version__ == the_program().AIDER == "0.86.2"
+    assert aider.__version__ == the_program().KNOWN[0] == KNOWN_AIDERS["aider-chat"] == "0.86.2"
+    assert tuple(KNOWN_AIDERS.values()) == the_program().KNOWN
 
 
 def test_aider_calls_what_is_replaced_by_these_names_and_stops_after_three_reflections() -> None:

@@ -72,6 +72,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "strict": [(True, True)],
     "require-tests": [(True, True)],
     "critic": [(True, False)],
+    "guardian": [(True, False), (False, True)],
     "sandbox": [("off", False), ("require", False)],
     "sandbox-net": [("on", False), ("off", False)],
     "gate-timeout": [(10_800, True)],
@@ -418,3 +419,10 @@ def test_settings_know_whose_they_are(shell: Shell) -> None:
     write_answer(shell.place.repo, SettingsFile(FILE, {"change": "x", "files": ["a.py"]}), True)
     assert read_settings({}).is_set_by_user("change")
     assert os.environ["HOME"] == str(shell.place.home)
+
+
+def test_committed_role_may_not_choose_another_program_as_its_agent() -> None:
+    table, committed = screened({"roles": {"tester": {"kind": "codex", "edit-format": "whole"}}})
+    assert table["roles"] == {"tester": {"edit-format": "whole"}}
+    assert committed.refused == {"roles.tester.kind": "it chooses another program as the agent"}
+    assert screened({"roles": {"tester": {"kind": "aider"}}})[1].refused == {}

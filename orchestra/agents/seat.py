@@ -22,7 +22,9 @@ from orchestra.errors import AiderMissing
 from orchestra.process import CHILD, GRACE, base_environment, close_stdin, run_command
 
 PROGRAM = CHILD / "aider_seat.py"
-AIDER_VERSION = "0.86.2"  # the version whose behaviour is known and pinned by tests
+AIDER_VERSION = "0.86.2"
+# The distributions that bring the module `aider`, each in the version whose behaviour is known and pinned by tests.
+KNOWN_AIDERS = {"aider-chat": AIDER_VERSION, "forgepair": "1.0.3"}
 HINT = (
     f"Install it beside this program (pip install aider-chat=={AIDER_VERSION}), or set AIDER_BIN to an aider command."
 )
@@ -111,15 +113,22 @@ def find_grammar_python(environ: Mapping[str, str]) -> str:
         return sys.executable
 
 
-async def aider_version(python: str) -> str:
-    """Return the interpreter's version of aider-chat without importing it; empty if it has none."""
+async def find_aider_distribution(python: str) -> tuple[str, str]:
+    """Return the interpreter's distribution of aider, and its version, without importing it; empty if it has none."""
     if python == sys.executable:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version("aider-chat")
-        return ""
-    program = "import importlib.metadata as m; print(m.version('aider-chat'))"
+        for name in KNOWN_AIDERS:
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                return name, importlib.metadata.version(name)
+        return "", ""
+    names = ",".join(KNOWN_AIDERS)
+    program = (
+        "import importlib.metadata as m\n"
+        f"found = [d for d in map(lambda n: next(iter(m.distributions(name=n)), None), '{names}'.split(',')) if d]\n"
+        "print(*(found[0].metadata['Name'], found[0].version) if found else ())"
+    )
     child = await start_python(python, "-c", program, home=Path(os.devnull), stdout=subprocess.PIPE)
-    return (await child.communicate())[0].decode("utf-8", "replace").strip()
+    name, _, version = (await child.communicate())[0].decode("utf-8", "replace").strip().partition(" ")
+    return name.lower().replace("_", "-"), version
 
 
 async def start_python(
@@ -132,13 +141,15 @@ async def start_python(
         raise AiderMissing(f"{python} cannot be started: {error.strerror}.", hint=HINT) from None
 
 
-async def check_version(python: str) -> None:
-    """Check the version, before anything is paid. Whether it can be imported shows while the PRD is written."""
-    version = await aider_version(python)
+async def check_version(python: str) -> str:
+    """Check the version, before anything is paid, and return it with the distribution's name. Whether it can be
+    imported shows while the PRD is written."""
+    name, version = await find_aider_distribution(python)
     if not version:
         raise AiderMissing(f"{python} has no aider-chat.", hint=HINT)
-    if version != AIDER_VERSION:
-        raise AiderMissing(f"{python} has aider-chat {version}, but {AIDER_VERSION} is needed.", hint=HINT)
+    if version != KNOWN_AIDERS.get(name):
+        raise AiderMissing(f"{python} has {name} {version}, but {KNOWN_AIDERS.get(name)} is needed.", hint=HINT)
+    return f"{name} {version}"
 
 
 def interpreter_of(command: Path) -> str:

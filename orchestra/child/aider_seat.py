@@ -29,7 +29,7 @@ import syntax
 # Python looks for modules beside the script; Aider must find none of ours.
 sys.path[:] = [path for path in sys.path if path != HERE]
 
-AIDER = "0.86.2"
+KNOWN = ("0.86.2", "1.0.3")  # of aider-chat, and of forgepair, which carries the same module
 # What no agent may write, at any depth: git's folder, and the orchestrator's logs. And its settings file.
 RESERVED, SETTINGS = {".git", ".aider_logs"}, "aider-orchestrator.toml"
 DISK_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -40,8 +40,8 @@ def check_aider() -> None:
     """Check the version: what is changed inside Aider is known for one version only."""
     import aider
 
-    if aider.__version__ != AIDER:
-        raise RuntimeError(f"aider-chat {aider.__version__} is installed, and {AIDER} is needed")
+    if aider.__version__ not in KNOWN:
+        raise RuntimeError(f"aider-chat {aider.__version__} is installed, and {KNOWN[0]} is needed")
     speed_up_import()
     import aider.main
 

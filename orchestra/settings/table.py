@@ -224,6 +224,9 @@ class Options:
     critic: bool = RESULT.recorded(
         False, "have a model review each task's change against its acceptance checks", Power.SPENDS
     )
+    guardian: bool = RESULT.recorded(
+        False, "have a cheap model look at long attempts, and stop one that leaves its task", Power.SPENDS
+    )
     sandbox: str = RESULT.unrecorded(
         "auto",
         "protect your keys and files from tests and set-up commands: auto (as far as the system allows), off, require",

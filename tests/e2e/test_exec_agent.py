@@ -58,6 +58,7 @@ def test_work_of_a_command_that_asked_no_model_is_kept_as_a_patch(tmp_path: Path
     assert_clean(ran)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("reply", "command", "verdict", "cause"),
     [
@@ -109,3 +110,16 @@ def test_what_cannot_work_is_refused_before_anything_is_asked(
         )
         assert ran.code == 2 and sentence in ran.err.replace("\n", " "), ran.err
         assert server.count() == 0 and not server.questions
+
+
+def test_committed_plan_may_not_choose_another_program_as_an_agent(tmp_path: Path) -> None:
+    plan = 'goal = "Return 2"\n\n[[task]]\nid = "a"\ntitle = "A"\nfiles = ["app.py"]\nkind = "exec"\n'
+    place = make_place(tmp_path, FILES | {"plan.toml": plan})
+    with answers(GOOD) as server:
+        ran = place.run("--plan", "plan.toml", "--model", MODEL, "--agent-cmd", f"{ASK} && {EDIT}", server=server)
+        assert ran.code == 2 and "came with the repository, and names exec" in ran.err, ran.err
+        assert server.count() == 0
+        place.git("rm", "-q", "--cached", "plan.toml")
+        place.git("commit", "-q", "-m", "Not tracked")
+        ran = place.run("--plan", "plan.toml", "--model", MODEL, "--agent-cmd", f"{ASK} && {EDIT}", server=server)
+        assert (ran.code, ran.verdicts) == (0, ["applied"]), ran.out + ran.err

@@ -21,6 +21,7 @@ from orchestra.conduct.attempt.saved_work import (
     with_crash_remedy,
 )
 from orchestra.conduct.checks.gating import GateResults, Gating
+from orchestra.conduct.checks.guardian import Guardian
 from orchestra.conduct.core.context import AttemptStart, Context, Run, TaskResult
 from orchestra.conduct.core.deadline import (
     deadline_sentence,
@@ -34,6 +35,7 @@ from orchestra.errors import AiderMissing, OrchestraError, SetUpFailed
 from orchestra.gateway.billing import AGENT, ClientPass, Exchange
 from orchestra.hosts.base import AttemptResult, GatewayAccess
 from orchestra.judge.candidates import Candidate
+from orchestra.judge.guardian import drift_failure
 from orchestra.judge.retry import CheckFailure, TriedAttempt
 from orchestra.judge.verdict import AttemptObservation, LastExchange, format_paths, judge_attempt, says_nothing_to_do
 from orchestra.model import Judgement, Task, TaskState, Verdict
@@ -94,6 +96,8 @@ class Attempt:
         self.preparing: asyncio.Timeout | None = None  # set until the agent is admitted
         self.ticket: ClientPass | None = None
         self.stopping = asyncio.Event()
+        self.guarding: asyncio.Task[None] | None = None
+        self.drift = ""  # why the guardian stopped it
         self.timed_out = 0.0  # seconds after which the agent was stopped; 0 if it was not
 
     async def carry_out(self) -> TaskResult:
@@ -152,7 +156,7 @@ class Attempt:
         finally:
             self.dismiss()
         await self.run.services.host.receive_commit(brought.commit, brought.pack)
-        judgement = judge_attempt(self.collect_facts(brought))
+        judgement = self.judge_drift() or judge_attempt(self.collect_facts(brought))
         if self.timed_out and time.monotonic() >= self.run.context.deadline:
             emit_deadline_reached(self.run)
         if judgement.verdict is Verdict.CRASHED:
@@ -205,7 +209,23 @@ class Attempt:
         limit = iteration_limit(context.settings, agent)
         self.ticket = ClientPass(AGENT, self.task.id, self.number, limit, root, **how)
         self.run.services.gateway.add_client(self.ticket)
+        if context.settings.guardian:
+            self.guarding = asyncio.create_task(self.guard(self.ticket))
         return GatewayAccess(self.run.services.gateway.client_url(self.ticket, model.provider.name), self.ticket.token)
+
+    async def guard(self, ticket: ClientPass) -> None:
+        """Stop the attempt if it leaves its task."""
+        self.drift = await Guardian(self.run, self.task, self.number, ticket).watch()
+        if self.drift:
+            self.stopping.set()
+
+    def judge_drift(self) -> Judgement | None:
+        """Return the verdict on an attempt that the guardian stopped; the next one is told the reason."""
+        if not self.drift:
+            return None
+        self.record.failure = drift_failure(self.drift)
+        cause = f"The guardian stopped the attempt on {format_paths(self.task.paths)}: {self.drift}"
+        return Judgement(Verdict.GATES_FAILED, cause, "Say more precisely what must change, or leave --guardian out.")
 
     async def wait_for_stop(self) -> None:
         """Return when the run's time or the agent's, less what the gateway held back, is up, or when it is stopped."""
@@ -222,6 +242,8 @@ class Attempt:
 
     def dismiss(self) -> None:
         """Close the gateway to the agent, and keep the conversation for `show` and for the next attempt."""
+        if self.guarding is not None:
+            self.guarding.cancel()
         if self.ticket is None:
             return
         self.run.services.gateway.remove_client(self.ticket)

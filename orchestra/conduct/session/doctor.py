@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from orchestra import dialects
 from orchestra.agents import AGENTS
 from orchestra.agents.commands import find_program, is_tried_version, program_version
-from orchestra.agents.seat import AIDER_VERSION, agent_environment, check_version, find_aider_python
+from orchestra.agents.seat import agent_environment, check_version, find_aider_python
 from orchestra.conduct.core.agents import INSTALL
 from orchestra.conduct.core.locations import DATABASE, LOGS
 from orchestra.conduct.core.models import chosen_model, user_base_url
@@ -101,8 +101,7 @@ async def diagnose_git(settings: Settings, folder: Path) -> Findings:
 
 async def diagnose_aider(settings: Settings, folder: Path) -> Findings:
     python = find_aider_python(os.environ)
-    await check_version(python)
-    yield Finding("aider", "ok", f"aider-chat {AIDER_VERSION}, run by {python}")
+    yield Finding("aider", "ok", f"{await check_version(python)}, run by {python}")
 
 
 async def diagnose_agents(settings: Settings, folder: Path) -> Findings:

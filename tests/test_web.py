@@ -81,7 +81,7 @@ def ask(
 
 def routes() -> list[tuple[str, str]]:
     class Nowhere:
-        indexes, store = (), ""
+        indexes, store, roots = (), "", ()
 
     app = build_app(Nowhere())  # type: ignore[arg-type]
     found = [(method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods]

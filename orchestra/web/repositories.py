@@ -22,12 +22,24 @@ class Repositories:
     """The runs of each repository, with the stores, which stay open. The methods read the disk: call them in a
     thread. While a store does not answer, its runs are those that were listed last."""
 
-    def __init__(self, paths: Sequence[str], store: str) -> None:
-        self.store, self.stack = store, contextlib.ExitStack()
-        contexts = [open_run_index(Namespace(repo=path, store=store), new=True) for path in paths or ("",)]
-        self.indexes = [self.stack.enter_context(context) for context in contexts]
+    def __init__(self, paths: Sequence[str], store: str, roots: Sequence[Path] = ()) -> None:
+        """`roots`: the folders below which a person may add others."""
+        self.store, self.stack, self.roots = store, contextlib.ExitStack(), roots
+        self.indexes: list[RunIndex] = []
         self.listed: dict[str, list[KnownRun]] = {}  # by repository, the runs that were listed last
         self.problems: dict[str, str] = {}  # by repository, why its store does not answer
+        for path in paths:
+            self.add(path)
+
+    def add(self, path: str) -> None:
+        """Add a repository, unless it is known."""
+        context = open_run_index(Namespace(repo=path, store=self.store), new=True)
+        index = context.__enter__()
+        if index.root in roots(self.indexes):
+            context.__exit__(None, None, None)
+            return
+        self.stack.push(context)
+        self.indexes.append(index)
 
     def close(self) -> None:
         self.stack.close()

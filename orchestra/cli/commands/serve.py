@@ -32,6 +32,9 @@ def add_serve_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--port", metavar="PORT", type=int, default=PORT, help=f"the port (default: {PORT}; 0: any)")
     parser.add_argument("--repo", metavar="PATH", nargs="+", default=[], help="the repositories (default: this one)")
+    parser.add_argument(
+        "--root", metavar="FOLDER", nargs="+", default=[], help="folders below which one may add, clone and make others"
+    )
     parser.add_argument("--store", metavar="URL", default="", help="the database of events (default: in .aider_logs)")
     parser.add_argument("--token-file", metavar="FILE", default="", help="where the token is kept")
     parser.add_argument("--new-token", action="store_true", help="make a new token; old addresses then fail")
@@ -58,6 +61,7 @@ def cmd_serve(arguments: Namespace) -> int:
     from orchestra.web.access import METRICS, OWNER, VIEWER, Access, load_token
     from orchestra.web.app import build_app
     from orchestra.web.guard import Guard
+    from orchestra.web.new_repositories import find_repositories
     from orchestra.web.repositories import Repositories
 
     path = Path(arguments.token_file) if arguments.token_file else config_folder() / "serve-token"
@@ -72,7 +76,10 @@ def cmd_serve(arguments: Namespace) -> int:
     limited = os.environ.get("RATE_LIMIT_ENABLED", "").lower() != "false"
     hosts = [place.partition("://")[2] for place in places]
     access = Access(tokens[OWNER], hosts, limited, tokens.get(VIEWER, ""), tokens.get(METRICS, ""), places)
-    routed = build_app(Repositories(arguments.repo, arguments.store), allow_commands=arguments.allow_commands)
+    roots = find_roots(arguments.root)
+    known = [*arguments.repo, *find_repositories(roots)]
+    repositories = Repositories(known or [""], arguments.store, roots)
+    routed = build_app(repositories, allow_commands=arguments.allow_commands)
     app = Guard(routed, access, routed.state.metrics.observe_request)
     print_addresses(places[0], tokens)
     if arguments.open:
@@ -85,6 +92,13 @@ def cmd_serve(arguments: Namespace) -> int:
     config = uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **options)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def find_roots(folders: Sequence[str]) -> list[Path]:
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UsageError(f"--root {folder} is no folder.")
+    return [Path(folder).resolve() for folder in folders]
 
 
 def server_origins(arguments: Namespace, port: int, urls: Sequence[SplitResult]) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import date
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestra.cli.commands.config import effective_value
@@ -14,9 +15,11 @@ from orchestra.plan.roles import known_roles
 from orchestra.providers import catalogue
 from orchestra.settings import Settings, key_of, option_fields
 from orchestra.settings.option import flag_of
-from orchestra.web.envelope import data_response
+from orchestra.web.envelope import ApiError, data_response
+from orchestra.web.launch import check_text
+from orchestra.web.new_repositories import add_repository
 from orchestra.web.rows import Row
-from orchestra.web.server import RunServer
+from orchestra.web.server import RunServer, read_object
 
 
 def settings_routes(server: RunServer) -> APIRouter:
@@ -44,6 +47,20 @@ def settings_routes(server: RunServer) -> APIRouter:
     @routes.get("/repositories", summary="The repositories of this server")
     async def list_repositories() -> Response:
         return data_response([str(index.root) for index in server.repositories.indexes])
+
+    @routes.get("/roots", summary="The folders of `serve --root`, below which repositories can be added")
+    async def list_roots() -> Response:
+        return data_response([str(root) for root in server.repositories.roots])
+
+    @routes.post("/repositories", summary="Add a repository below a folder of `serve --root`", status_code=201)
+    async def post_repository(request: Request) -> Response:
+        """Body: `path`, of a repository or of a new or empty folder, which becomes one; or `clone`, a URL, with `path`
+        as the folder to clone into (default: the first root)."""
+        values = await read_object(request)
+        path, clone = (check_text(values.get(name, ""), name) for name in ("path", "clone"))
+        if not (path or clone):
+            raise ApiError(400, "Give a `path`, or a URL to `clone`.")
+        return data_response({"repository": await add_repository(server.repositories, path, clone)}, status=201)
 
     return routes
 

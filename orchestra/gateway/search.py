@@ -71,15 +71,18 @@ def record_search(
     identity: str,
     reply: RecordedReply,
     began: float,
-    **how: bool,
+    *,
+    replayed: bool = False,
+    recalled: bool = False,
 ) -> None:
     exchange = Exchange(
         *(NAME, NAME, reply.status, reply.failure, reply.message),
-        usage=Usage() if how.get("recalled") else Usage(requests=1, replies=int(not reply.failure)),
+        usage=Usage() if recalled else Usage(requests=1, replies=int(not reply.failure)),
         seconds=time.monotonic() - began,
         identity=identity,
         raw=reply.body,
         kind=reply.kind,
-        **how,
+        replayed=replayed,
+        recalled=recalled,
     )
     gateway.listener.on_exchange(ticket, exchange)

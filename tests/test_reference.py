@@ -8,6 +8,7 @@ import pytest
 
 from orchestra.cli import command_table
 from orchestra.cli.load import read_dotenv
+from orchestra.conduct.attempt import research
 from orchestra.events import KINDS
 from orchestra.plan import roles
 from orchestra.providers import catalogue
@@ -45,7 +46,7 @@ def documented() -> list[str]:
 def read_by_settings() -> set[str]:
     ours = {name for f in option_fields() for name in variables_of(f)}
     theirs = {name for p in catalogue.PROVIDERS.values() for name in (*p.key_vars, *p.base_vars)}
-    return ours | theirs
+    return ours | theirs | {"SEARCH_URL", *research.KEYS}
 
 
 def read_from_environ() -> set[str]:

@@ -55,7 +55,7 @@ OUTCOME_PHRASES = {
     Verdict.CANCELLED: "stopped",
 }
 ONLY_RESUME = re.compile(r"[\w ]+:? `aider-orchestrator resume \S+`\.")  # a remedy that suggested_commands has too
-PHASE_NAMES = {"prd": "requirements", "agent": "agents", "critic": "reviews", "guardian": "guardian"}
+PHASE_NAMES = {"prd": "requirements", "agent": "agents", "critic": "reviews", "search": "searches"}
 
 
 def verdict_sentence(report: Report) -> str:

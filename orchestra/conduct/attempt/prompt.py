@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from orchestra.agents.aider_args import parse_aider_args
 from orchestra.agents.base import AgentModel, AttemptOrder, FileRules
+from orchestra.conduct.attempt.research import quote_search
 from orchestra.conduct.core.context import AttemptStart, Context, Run
 from orchestra.conduct.core.house_rules import house_rules_of
 from orchestra.model import Task
@@ -120,7 +121,8 @@ def cut_at_line_end(text: str, room: int) -> str:
 async def make_attempt_order(run: Run, task: Task, number: int, start: AttemptStart) -> AttemptOrder:
     context = run.context
     role = context.role_of(task)
-    brief = await build_prompt(run, task, start.base)
+    found = await quote_search(run, task, number)
+    brief = "\n\n".join(filter(None, (await build_prompt(run, task, start.base), found)))
     return AttemptOrder(
         run=context.stamp,
         task=task.id,

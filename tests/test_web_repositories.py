@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.web.envelope import ApiError
-from orchestra.web.new_repositories import add_repository, find_repositories
-from orchestra.web.repositories import Repositories
+from orchestra.web.repositories import Repositories, add_repository, find_repositories
 from tests.support.api import Api
 from tests.support.dashboard import served
 from tests.support.githttp import GitServer

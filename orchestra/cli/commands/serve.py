@@ -61,8 +61,7 @@ def cmd_serve(arguments: Namespace) -> int:
     from orchestra.web.access import METRICS, OWNER, VIEWER, Access, load_token
     from orchestra.web.app import build_app
     from orchestra.web.guard import Guard
-    from orchestra.web.new_repositories import find_repositories
-    from orchestra.web.repositories import Repositories
+    from orchestra.web.repositories import Repositories, find_repositories
 
     path = Path(arguments.token_file) if arguments.token_file else config_folder() / "serve-token"
     wanted = {OWNER: True, VIEWER: arguments.viewer_token, METRICS: arguments.metrics_token}

@@ -17,7 +17,7 @@ from orchestra.settings import Settings, key_of, option_fields
 from orchestra.settings.option import flag_of
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.launch import check_text
-from orchestra.web.new_repositories import add_repository
+from orchestra.web.repositories import add_repository
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
 

@@ -7,7 +7,7 @@ from unicodedata import east_asian_width
 
 # A command at the end of a line, to be pasted into a shell.
 COMMAND = re.compile(r"(?<=: )(?:aider-orchestrator|cd|gh|git|glab|python3?) .+$")
-UNIT, UNBROKEN = re.compile(r"(?<=\d) (?=(?:s|min|h)\b)"), "\u00a0"
+UNIT, UNBROKEN = re.compile(r"(?<=\d) (?=(?:s|min|h)\b)"), "\ue001"
 SECOND_CELL = "\ue000"  # for private use, and behind each wide sign while widths are counted
 LEAST_WIDTH, LEAST_COLUMN = 30, 30
 

@@ -17,6 +17,8 @@ from orchestra.report.sanitize import colour_text, escape_controls
 from orchestra.settings import Settings
 from orchestra.wording import wrap_line
 
+USUAL_COLUMNS = 80
+
 
 def add_repository_arguments(parser: CommandParser) -> None:
     parser.add_argument("--repo", metavar="PATH", default="", help="the repository (default: the current directory)")
@@ -82,7 +84,14 @@ def print_plain(text: str, tones: Mapping[str, str] | None = None, stream: TextI
 
 def terminal_width(stream: TextIO) -> int:
     """The columns of the terminal; 0 if the stream is none, and in CI."""
-    return 0 if os.environ.get("CI") or not stream.isatty() else shutil.get_terminal_size().columns
+    if os.environ.get("CI") or not stream.isatty():
+        return 0
+    if (columns := os.environ.get("COLUMNS", "")).isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
+    except (OSError, ValueError):
+        return USUAL_COLUMNS
 
 
 def print_json(record: Any) -> None:

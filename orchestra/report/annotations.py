@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from orchestra.report.ci import error_annotation
-from orchestra.report.phrases import failure_line, outcome_phrase, remedy_phrase, verdict_sentence
+from orchestra.report.phrases import failure_line, outcome_phrase, verdict_sentence, whole_remedy
 from orchestra.report.sanitize import safe_line, strip_controls
 from orchestra.report.state import Report
 
@@ -32,7 +32,9 @@ def problem_annotations(report: Report, outputs: Mapping[str, str]) -> Iterator[
         yield error_annotation(words, f"{gate.name} failed", *find_location(output, report))
     for task in report.failed:
         title = f"{task.agent} {outcome_phrase(task.verdict)}".strip()
-        yield error_annotation(f"{failure_line(task)} {remedy_phrase(report, task)}", title, next(iter(task.files), ""))
+        yield error_annotation(
+            f"{failure_line(task)} {whole_remedy(report.run, task.remedy)}", title, next(iter(task.files), "")
+        )
 
 
 def find_location(output: str, report: Report) -> tuple[str, int]:

@@ -114,12 +114,12 @@ def fold_requests(payload: Payload, report: Report, event: Event) -> None:
 
 def fold_wait(wait: events.AgentWaiting, report: Report, event: Event) -> None:
     record = task_report(report, event.task)
-    if report.asking_since and record.waits.startswith(f"{events.PERSON} ("):
+    if report.asking_since and report.asking_task == event.task:
         report.waited_ms += max(0, event.time - report.asking_since)
         report.asking_since = 0
     record.waits = f"{wait.on} ({wait.why})" if wait.on else ""
     if wait.on == events.PERSON:
-        report.asking_since = event.time
+        report.asking_since, report.asking_task = event.time, event.task
 
 
 def count_lost_requests(report: Report) -> None:

@@ -14,6 +14,7 @@ from orchestra.report.phrases import (
     task_status,
     task_tone,
     verdict_sentence,
+    whole_remedy,
 )
 from orchestra.report.sanitize import cut_middle, safe_line, strip_controls
 from orchestra.report.state import Report, TaskReport
@@ -39,7 +40,7 @@ def junit_xml(report: Report, gates: Sequence[GateRun], outputs: Mapping[str, st
     passed_over = {(task.id, attempt) for task in report.tasks.values() for attempt in task.passed_over}
     counted = [gate for gate in gates if (gate.task, gate.attempt) not in passed_over]
     suites = {
-        "tasks": [task_case(task) for task in report.tasks.values()],
+        "tasks": [task_case(report.run, task) for task in report.tasks.values()],
         "gates": list(gate_cases(counted, outputs)),
     }
     if not any(case.problem not in ("", SKIPPED) for cases in suites.values() for case in cases):
@@ -54,13 +55,13 @@ def junit_xml(report: Report, gates: Sequence[GateRun], outputs: Mapping[str, st
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + "\n".join([head, *xml, "</testsuites>"]) + "\n"
 
 
-def task_case(task: TaskReport) -> JunitCase:
+def task_case(run: str, task: TaskReport) -> JunitCase:
     name = f"{task.agent}: {safe_line(task.title or ', '.join(task.files), 200)}"
     if task.nothing_to_do and task.success:
         return JunitCase(name, task.seconds, SKIPPED, message=safe_line(task.cause, 1_000))
     if task_tone(task) == "good":
         return JunitCase(name, task.seconds)
-    words = safe_line(f"{failure_line(task)} {task.remedy}", 2_000)
+    words = safe_line(f"{failure_line(task)} {whole_remedy(run, task.remedy)}", 2_000)
     kind = task.verdict.replace("_", " ") if task_status(task) == outcome_phrase(task.verdict) else task_status(task)
     return JunitCase(name, task.seconds, policy_of(task.verdict).junit, kind, words)
 

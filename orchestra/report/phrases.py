@@ -209,7 +209,7 @@ def other_steps(report: Report) -> list[tuple[str, str]]:
     if report.tasks and all(task.nothing_to_do for task in report.tasks.values()):
         words = "If a file must change, name it in --files, or say in --change what must be different in it."
         steps.append((words, ""))
-    remedies = [remedy_phrase(report, task) for task in report.failed if task.remedy and not task.asks]
+    remedies = [whole_remedy(report.run, task.remedy) for task in report.failed if task.remedy and not task.asks]
     return steps + [(remedy, "") for remedy in dict.fromkeys(remedies) if not ONLY_RESUME.fullmatch(remedy)]
 
 
@@ -218,10 +218,10 @@ def plan_name(path: PurePath) -> str:
     return path.stem if path.parent.name == "plans" and path.parent.parent.name == ".aider_logs" else str(path)
 
 
-def remedy_phrase(report: Report, task: TaskReport) -> str:
+def whole_remedy(run: str, remedy: str) -> str:
     """The remedy, with whole commands: logs name `resume` without the program and the run."""
-    command = f"`aider-orchestrator resume {report.run}"
-    return re.sub(r"`retry (?=\d)", "`aider-orchestrator retry ", re.sub(r"`resume(?=[ `])", command, task.remedy))
+    command = f"`aider-orchestrator resume {run}"
+    return re.sub(r"`retry (?=\d)", "`aider-orchestrator retry ", re.sub(r"`resume(?=[ `])", command, remedy))
 
 
 def resolve_command(report: Report, task: TaskReport) -> str:

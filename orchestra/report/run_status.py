@@ -9,7 +9,15 @@ from orchestra.events import to_json_value
 from orchestra.model import TaskState
 from orchestra.report.closing import gate_line, task_notes
 from orchestra.report.detail import Attempt
-from orchestra.report.phrases import cost_phrase, decision_step, format_cost, outcome_phrase, plural, task_status
+from orchestra.report.phrases import (
+    cost_phrase,
+    decision_step,
+    format_cost,
+    outcome_phrase,
+    plural,
+    task_status,
+    whole_remedy,
+)
 from orchestra.report.sanitize import escaped_line
 from orchestra.report.state import Report, TaskReport
 from orchestra.report.summary import agent_record, build_summary, usage_record
@@ -125,7 +133,7 @@ def task_text(
     lines += [f"  {words}" for words in task_notes(task)]
     lines += section_lines("Brief", brief.strip().splitlines())
     for attempt in tries:
-        lines += section_lines(f"Attempt {attempt.number}", attempt_lines(attempt))
+        lines += section_lines(f"Attempt {attempt.number}", attempt_lines(report.run, attempt))
         lines += section_lines(f"Changes of attempt {attempt.number}", diffs.get(attempt.number, "").splitlines())
         lines += section_lines(f"Conversation of attempt {attempt.number}", conversation_lines(attempt, whole=whole))
     lines += section_lines("Checks of the combined work", [gate_line(gate, whole=True) for gate in report.gates])
@@ -136,13 +144,13 @@ def section_lines(title: str, lines: Sequence[str]) -> list[str]:
     return ["", f"== {title}", "", *lines] if lines else []
 
 
-def attempt_lines(attempt: Attempt) -> list[str]:
+def attempt_lines(run: str, attempt: Attempt) -> list[str]:
     begun, used = f"started {format_local_time(attempt.started)} with {attempt.model}", attempt.usage
     cost = f"{plural(used.requests, 'request')}, {used.input:,} tokens in, {used.output:,} out, {cost_phrase(used)}"
     if not attempt.verdict:
         return [f"{begun}, not ended; {cost}"]
     outcome = f"{outcome_phrase(attempt.verdict)} after {attempt.seconds:.1f} s: {attempt.cause}"
-    words = [outcome, attempt.remedy, f"{begun}; {cost}"]
+    words = [outcome, whole_remedy(run, attempt.remedy), f"{begun}; {cost}"]
     kept = [f"kept as a patch: {attempt.patch}"] if attempt.patch else []
     return [*filter(None, words), *kept, *(gate_line(gate, whole=True) for gate in attempt.gates)]
 

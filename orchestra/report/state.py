@@ -198,6 +198,7 @@ class Report:
     # How long it waited for answers at the terminal and did nothing else, and since when it waits now.
     waited_ms: int = 0
     asking_since: int = 0
+    asking_task: int | None = None  # the task of that question
     replayed: bool = False
     # Of a replayed run, by agent or role: requests that are not in the recording, and recorded replies not used.
     drift: dict[str, int] = field(default_factory=dict)

@@ -249,6 +249,20 @@ def test_run_is_begun_decided_and_continued(tmp_path: Any, chromium: Any, way: s
     assert "more = True" in place.git("show", "HEAD")
 
 
+def test_repository_is_added_below_a_root(tmp_path: Any, chromium: Any) -> None:
+    place = make_place(tmp_path, OLD_FILES)
+    with served(place, options=("--root", str(tmp_path))) as (_, address), opened(chromium, address) as page:
+        page.keyboard.press("n")
+        page.get_by_label("What to change").fill("A new program")
+        page.get_by_role("button", name="Add a repository").click()
+        page.get_by_label("Its folder").fill(str(tmp_path / "new"))
+        page.get_by_role("button", name="OK").click()
+        page.locator("select[name=repository]").wait_for()
+        assert page.locator("select[name=repository]").input_value() == str(tmp_path / "new")
+        assert page.get_by_label("What to change").input_value() == "A new program"
+    assert (tmp_path / "new" / ".git").is_dir()
+
+
 def refuse_at_first(request: Request) -> Reply:
     """A model that does nothing about the first file before it is told the magic word."""
     is_good = "magic" in request.text or "part2.py" in request.files

@@ -134,6 +134,13 @@ export const actions = {
 
   // --- a new run
 
+  async addRepository({ path, clone }) {
+    const added = await once("repository", () => post("/repositories", { ...(path ? { path } : {}), ...(clone ? { clone } : {}) }));
+    if (!added) return;
+    const found = await attempt(() => get("/repositories"));
+    update({ asking: null });
+    changeForm({ repositories: found?.data ?? state.form.repositories, repository: added.repository });
+  },
   async estimate(values) {
     changeForm({ busy: "Planning …", plan: null, problem: "" });
     const found = await once("estimate", () => post("/runs", { ...values, dry_run: true }));

@@ -61,12 +61,12 @@ async function enterPlan() {
 
 async function enterForm() {
   update({ form: { ...emptyForm(), key: crypto.randomUUID() } });
-  const repositories = await attempt(() => get("/repositories"));
+  const [repositories, roots] = await Promise.all([attempt(() => get("/repositories")), attempt(() => get("/roots"))]);
   const first = repositories?.data[0];
   const [models, settings] = await Promise.all([attempt(() => get("/models")), first && attempt(() => get(`/settings?repository=${encode(first)}`))]);
   update({ link: repositories ? "live" : "lost", heard: Date.now() });
   changeForm({
-    repositories: repositories?.data ?? [], models: (models?.data ?? []).map((model) => model.name),
+    repositories: repositories?.data ?? [], roots: roots?.data ?? [], models: (models?.data ?? []).map((model) => model.name),
     settings: Object.fromEntries((settings?.data ?? []).map((row) => [row.name, row.value === "-" ? "" : row.value])),
   });
 }

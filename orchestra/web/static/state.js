@@ -14,7 +14,7 @@ export const state = {
 };
 
 export function emptyForm() {
-  return { repositories: [], models: [], settings: {}, busy: "", plan: null, problem: "", key: "" };
+  return { repositories: [], roots: [], repository: "", models: [], settings: {}, busy: "", plan: null, problem: "", key: "" };
 }
 
 let draw = () => {}, isWaiting = false;

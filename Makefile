@@ -4,7 +4,8 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: clis demo serve test test-rest test-all soak browser check house change models tape reference lock clean help
+.PHONY: clis demo serve test test-rest test-all soak browser check house change models tape
+.PHONY: pictures reference lock clean help
 
 help:
 	@echo "make demo    a small repository, four real Aider agents, no key needed"
@@ -68,6 +69,9 @@ models: $(VENV)/ready
 
 tape: $(VENV)/ready
 	$(RUN) -m tools.make_tape
+
+pictures: $(VENV)/ready
+	PICTURES=docs/images $(RUN) -m pytest -q -p no:cacheprovider tests/e2e/test_dashboard_screens.py -k pictures
 
 reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference

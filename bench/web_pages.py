@@ -34,51 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 STATIC = ROOT / "orchestra" / "web" / "static"
 CHANGED, UPDATES, FRAMES, EDGES = 50, 30, 60, 1.45
 RUN = "20261130_120000"
-HARNESS = """<!doctype html><link rel="stylesheet" href="/static/style.css"><body><div id="place"></div>
-<script type="module">
-import { render, Component } from "/static/preact.js";
-import { html } from "/static/html.js";
-import { Graph } from "/static/graph.js";
-import { SIGNS, TASK_STATES } from "/static/words.js";
-
-class Canvas extends Graph {
-  componentDidMount() { mounted = this; super.componentDidMount(); }
-}
-class Svg extends Component {
-  componentDidMount() { mounted = this; }
-  move(dx, dy) { this.x = (this.x ?? 0) + dx; this.y = (this.y ?? 0) + dy; this.all.style.transform = `translate(${this.x}px,${this.y}px)`; }
-  render({ graph, rows }) {
-    return html`<svg width="1280" height="800" viewBox=${`0 0 ${graph.width} ${graph.height}`}><g ref=${(all) => { this.all = all; }}>
-      ${graph.edges.map((edge) => html`<path fill="none" stroke="gray" d=${edge} />`)}
-      ${graph.boxes.map(([id, x, y]) => { const row = rows.get(id); return html`<g key=${id} transform=${`translate(${x} ${y})`}>
-        <rect rx="6" width="190" height="40" class=${row.state} /><text x="8" y="17">${SIGNS[row.state]} ${row.agent}</text>
-        <text x="8" y="33">${row.title.slice(0, 24)}</text></g>`; })}</g></svg>`;
-  }
-}
-const place = document.getElementById("place"), frame = () => new Promise(requestAnimationFrame);
-let graph, rows, shown, mounted;
-const draw = (kind) => render(html`<${kind} graph=${graph} rows=${rows} shown=${shown} chosen=${null} linking=${null} pick=${() => {}} />`, place);
-window.begin = async (given, kind) => {
-  graph = given.graph;
-  rows = new Map(given.rows.map((row) => [row.id, row]));
-  shown = [...rows.values()];
-  window.kind = { canvas: Canvas, svg: Svg }[kind];
-  draw(window.kind);
-  for (let n = 0; n < 3; n++) await frame();
-};
-window.change = async (times, each) => {
-  const ids = [...rows.keys()];
-  for (let n = 0; n < times; n++) {
-    rows = new Map(rows);
-    for (let k = 0; k < each; k++) { const id = ids[(n * 7919 + k * 104729) % ids.length]; rows.set(id, { ...rows.get(id), state: TASK_STATES[(n + k) % TASK_STATES.length] }); }
-    draw(window.kind);
-    await frame();
-  }
-};
-window.pan = async (frames) => { for (let n = 0; n < frames; n++) { mounted.move(n < frames / 2 ? 4 : -4, 1); await frame(); } };
-window.near = () => mounted.zoom?.(8);
-window.isReady = true;
-</script>"""
+HARNESS = Path(__file__).with_name("web_pages.js")
+PAGE = """<!doctype html><link rel="stylesheet" href="/static/style.css"><body><div id="place"></div>
+<script type="module" src="/harness.js"></script>"""
 
 
 def main() -> None:
@@ -133,7 +91,9 @@ def measure_graph(browser: Any, tasks: int, kind: str, *, near: bool) -> str:
 def serve_static(route: Any) -> None:
     path = route.request.url.split("bench.test/", 1)[1]
     if not path:
-        route.fulfill(body=HARNESS, content_type="text/html")
+        route.fulfill(body=PAGE, content_type="text/html")
+    elif path == "harness.js":
+        route.fulfill(path=str(HARNESS))
     elif (STATIC / Path(path).name).is_file():
         route.fulfill(path=str(STATIC / Path(path).name))
     else:
@@ -172,8 +132,8 @@ def measure_page(browser: Any, tasks: int, seconds: float, rate: int) -> str:
             took = time.monotonic() - began
             writer.join()
             return (
-                f"whole page, {tasks} tasks, {rate} events/s for {seconds:.0f} s: main thread {100 * busy / took:.0f} %, "
-                f"heap {heap:.1f} MB before, {used_heap(session):.1f} MB after"
+                f"whole page, {tasks} tasks, {rate} events/s for {seconds:.0f} s: main thread "
+                f"{100 * busy / took:.0f} %, heap {heap:.1f} MB before, {used_heap(session):.1f} MB after"
             )
 
 

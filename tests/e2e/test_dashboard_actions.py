@@ -10,7 +10,8 @@ from orchestra import events
 from orchestra.journal.open_store import OWN_REPOSITORY, open_store
 from tests.support.browser import chromium
 from tests.support.dashboard import Keyboard, Mouse, has_text, opened, served
-from tests.support.modelserver import ModelServer
+from tests.support.edits import appends
+from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.reset_story import HINT, OLD_FILES, ResetModel, write_plan
 from tests.support.runs import Place, Running, make_place
 
@@ -25,8 +26,9 @@ COMMANDS += ["replan", "unpause", "interrupt", "cancel"]
 
 @contextmanager
 def running_story(folder: Any, *words: str) -> Iterator[tuple[Place, ResetModel, Running, str]]:
-    """A run of the reset story, whose task 6 is held and whose task 7 needs a person, and the dashboard's address."""
-    place, model = make_place(folder, OLD_FILES), ResetModel("shop/pages.py")
+    """A run of the reset story, and the dashboard's address. Task 7 needs a person. Tasks 6 and 9 are held, so that the
+    run does not end while it waits for one."""
+    place, model = make_place(folder, OLD_FILES), ResetModel("shop/pages.py", "docs/reset.md")
     write_plan(place)
     with ModelServer(model) as provider, served(place, 0, provider) as (_, address):
         running = place.start("execute", "reset", "--ask", "always", "--max-agents", "3", *words, server=provider)
@@ -107,6 +109,10 @@ def test_everything_is_done_to_a_run(tmp_path: Any, chromium: Any, way: str) -> 
         page.locator(".verdict.bad").wait_for()
         assert running.child.wait() == 143
         stored = read_events(place)
+    check_commands(stored)
+
+
+def check_commands(stored: list[Any]) -> None:
     commands = [each.name for each in stored if isinstance(each, events.CommandAnswered)]
     assert [name for name in commands if name != "resolve"][: len(COMMANDS)] == COMMANDS, commands
     assert [each.action for each in stored if isinstance(each, events.TaskResolved)][:2] == ["retry", "brief"]
@@ -140,12 +146,15 @@ def test_double_click_acts_once_and_the_second_of_two_tabs_is_told(tmp_path: Any
             page.get_by_role("button", name="Unpause").dblclick()
             page.get_by_role("button", name="Pause", exact=True).wait_for()
             # Both decide: the later one is told, and its decision is not taken.
-            page.get_by_role("button", name="Take it").click()
-            has_text(page, "Task 7 is")
+            page.get_by_role("button", name="Retry with a hint").click()
+            page.get_by_label("A hint for the agent").fill(HINT)
+            page.get_by_role("button", name="OK").click()
+            has_text(page, "Task 7 is tried again.")
+            is_in_state(page, 7, "accepted")
             other.get_by_role("button", name="OK").click()
-            other.locator("[role=alert]", has_text="Task 7").wait_for()
+            other.locator("[role=alert]", has_text="Task 7 is").wait_for()
         stored = read_events(place)
-        assert [each.action for each in stored if isinstance(each, events.TaskResolved)] == ["take"]
+        assert [each.action for each in stored if isinstance(each, events.TaskResolved)] == ["retry"]
         assert [each.paused for each in stored if isinstance(each, events.RunPaused)] == [True, False]
 
 
@@ -204,3 +213,57 @@ def test_plan_is_made_before_a_run(tmp_path: Any, chromium: Any) -> None:
             page.get_by_role("button", name="Plan first").click()
             page.get_by_role("button", name="Approve").wait_for()
             has_text(page, "Say more")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_run_is_begun_decided_and_continued(tmp_path: Any, chromium: Any, way: str) -> None:
+    """The form with its estimate, a run that a decision resumes, and one that starts over."""
+    place = make_place(tmp_path, {f"part{n}.py": "value = 1\n" for n in (1, 2)})
+    with ModelServer(refuse_at_first) as provider, served(place, 0, provider) as (_, address):
+        with opened(chromium, address) as page:
+            hand = WAYS[way](page)
+            hand.press("Start one")
+            hand.fill("What to change", "Add more")
+            hand.fill("Files, directories", "part1.py part2.py")
+            hand.fill("Model", "openai/gpt-6.1-sol")
+            hand.fill("Agents at once", "2")
+            hand.fill("Tries again", "0")
+            hand.press("Estimate")
+            page.get_by_text("agents at once: $").wait_for()
+            hand.press("Start")
+            page.locator(".verdict.bad").wait_for()
+            run = page.url.rsplit("/", 1)[1]
+
+            # A decision resumes the run, because no process works on it.
+            hand.use(task_row(page, 1).get_by_role("button"))
+            hand.press("Retry with a hint")
+            hand.fill("A hint for the agent", "the magic word")
+            hand.press("OK")
+            page.get_by_role("dialog", name="Resume it").wait_for()
+            hand.confirm()
+            page.locator(".verdict.good").wait_for()
+            page.keyboard.press("Escape")
+            hand.press("Start over")
+            page.locator(".verdict.bad").wait_for()
+            assert run not in page.url
+    assert "more = True" in place.git("show", "HEAD")
+
+
+def test_repository_is_added_below_a_root(tmp_path: Any, chromium: Any) -> None:
+    place = make_place(tmp_path, OLD_FILES)
+    with served(place, options=("--root", str(tmp_path))) as (_, address), opened(chromium, address) as page:
+        page.keyboard.press("n")
+        page.get_by_label("What to change").fill("A new program")
+        page.get_by_role("button", name="Add a repository").click()
+        page.get_by_label("Its folder").fill(str(tmp_path / "new"))
+        page.get_by_role("button", name="OK").click()
+        page.locator("select[name=repository]").wait_for()
+        assert page.locator("select[name=repository]").input_value() == str(tmp_path / "new")
+        assert page.get_by_label("What to change").input_value() == "A new program"
+    assert (tmp_path / "new" / ".git").is_dir()
+
+
+def refuse_at_first(request: Request) -> Reply:
+    """A model that does nothing about the first file before it is told the magic word."""
+    is_good = "magic" in request.text or "part2.py" in request.files
+    return appends("more = True")(request) if is_good else Reply("I cannot do that.")

@@ -1,6 +1,7 @@
 """The live link of the dashboard: it never says live when it is not, and many tabs stay alive."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.web_pages import RUN, open_written_run
 from tests.e2e.test_live_changes import FILES, PLAN, WANTED
 from tests.e2e.test_screens import Held
 from tests.support.browser import chromium
@@ -23,6 +25,13 @@ MARKUP = "<img src=//elsewhere.test/x onerror=window.hurt=1><script>window.hurt=
 HOSTILE_TEXT = f"{MARKUP} javascript:window.hurt=1 \u202eevil\u202c =cmd|' /C calc'!A0 ${{window.hurt=1}}\nsecond line"
 HOSTILE_REPLY = f"{MARKUP} [link](javascript:window.hurt=1) \x1b[31mred\x1b[0m {'long' * 500}\n"
 HOSTILE_NAMES = ("a<b>&\"c'.py", "=cmd.py", "${x}.py")
+
+NOTE_ANNOUNCEMENTS = """() => {
+  window.times = [];
+  const note = (all) => { if (all.some((each) => each.target.textContent)) window.times.push(Date.now()); };
+  new MutationObserver(note).observe(document.querySelector("p.unseen[role=status]"), {
+    characterData: true, childList: true, subtree: true });
+}"""
 
 
 class Proxy:
@@ -144,3 +153,41 @@ def test_hostile_texts_do_nothing(tmp_path: Any, chromium: Any) -> None:
             assert page.locator("main img, main script, main iframe").count() == 0
     base = address.partition("#")[0]
     assert [url for url in asked if not url.startswith((base, base.replace("http", "ws"), "data:", "blob:"))] == []
+
+
+def test_large_run_is_shown_and_followed(tmp_path: Any, chromium: Any) -> None:
+    """The graph has all of its 1,000 tasks and the table a part of them; each state is that of the last event."""
+    place = make_place(tmp_path, {})
+    with open_written_run(place.repo, 1000) as write, served(place) as (_, address):
+        with opened(chromium, address) as page:
+            page.goto(f"{address.partition('#')[0]}#/runs/{RUN}")
+            page.locator('.frame[data-tasks="1000"]').wait_for()
+            assert page.locator("[data-task]").count() == 200
+            write(0.5, 1000)
+            page.locator('html[data-seq="502"]').wait_for(state="attached")
+            page.get_by_label("Find a task").fill("agent777")
+            assert page.locator("[data-task]").count() == 1
+            page.get_by_label("Find a task").fill("")
+            page.get_by_role("button", name="Show more").click()
+            page.locator('[data-task="1000"]').wait_for()
+
+
+def test_screen_reader_is_told_at_most_every_five_seconds(tmp_path: Any, chromium: Any) -> None:
+    place = make_place(tmp_path, {})
+    with open_written_run(place.repo, 20) as write, served(place) as (_, address):
+        with opened(chromium, "about:blank") as page:
+            page.clock.install()
+            page.goto(address)
+            page.goto(f"{address.partition('#')[0]}#/runs/{RUN}")
+            page.locator("[data-task]").first.wait_for()
+            page.evaluate(NOTE_ANNOUNCEMENTS)
+            for seq in (22, 42, 62):
+                write(0.2, 100)
+                page.locator(f'html[data-seq="{seq}"]').wait_for(state="attached")
+                page.clock.run_for(2_500)
+            page.clock.run_for(5_000)
+            times = page.evaluate("window.times")
+    assert len(times) >= 2
+    assert (
+        min(after - before for before, after in itertools.pairwise(times)) >= 4_990
+    )  # two drawings may differ by a frame

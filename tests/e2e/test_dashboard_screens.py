@@ -66,7 +66,7 @@ def go_to(page: Any, name: str) -> None:
 def test_screens_are_accessible_in_both_themes_and_sizes(page: Any) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    axe, found = Axe(), []
+    axe, found = Axe(), list[tuple[str, int, str, str, str]]()
 
     def check(name: str) -> None:
         for width in (1280, 640, 390):  # 640: enlarged twice

@@ -22,7 +22,17 @@ SECONDS = int(os.environ.get("SOAK_SECONDS", "3600"))
 EVERY = 300  # seconds between two runs
 CALLERS = 20
 FILES = {f"part{n}.py": f"value = {n}\n" for n in range(4)}
-PATHS = ("/runs", "/health", "/agents", "/locks", "/dashboard/stats", "/tasks?scope=runs", "/interrupts", "/models", "/settings")
+PATHS = (
+    "/runs",
+    "/health",
+    "/agents",
+    "/locks",
+    "/dashboard/stats",
+    "/tasks?scope=runs",
+    "/interrupts",
+    "/models",
+    "/settings",
+)
 
 
 async def follow_latest(api: Api, end: float) -> None:

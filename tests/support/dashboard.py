@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +16,11 @@ MOST_TABS = 200
 
 @contextmanager
 def served(
-    place: Place, port: int = 0, provider: ModelServer | None = None, **env: str
+    place: Place, port: int = 0, provider: ModelServer | None = None, options: Sequence[str] = (), **env: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server for the runs of this place, and its address with the token. Runs that it starts ask the provider."""
     command = [sys.executable, str(PROGRAM), "serve", "--port", str(port), "--token-file", str(place.home / "token")]
+    command += options
     child = subprocess.Popen(
         command, cwd=place.repo, env=place.environment(provider, **env), stdout=subprocess.PIPE, text=True
     )

@@ -35,6 +35,21 @@ async function watchResume(launch) {
   }
 }
 
+const ENDING_TRIES = 20;
+
+/** Send a decision. A run that is about to end takes none: then it is sent again when its process has gone. */
+async function postDecision(run, path, values) {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await post(path, values);
+    } catch (error) {
+      if (error.code === "NOT_RUNNING") return { ask: error.message };
+      if (error.status !== 409 || tries >= ENDING_TRIES || (await get(`/runs/${encode(run)}`)).data.run.exit_code === null) throw error;
+      await new Promise((done) => setTimeout(done, LAUNCH_POLL));
+    }
+  }
+}
+
 const lastLine = (output) => output.trim().split("\n").at(-1);
 
 /** Do it unless the same is being done: a second click while the first one is answered counts for nothing. */
@@ -99,14 +114,8 @@ export const actions = {
     update({ asking: null });
   },
   async decide(run, task, action, text = "", resume = false) {
-    const done = await once(`${run} ${task}`, async () => {
-      try {
-        return await post(`/runs/${encode(run)}/tasks/${task}/resolve?resume=${resume}`, { action, text });
-      } catch (error) {
-        if (error.code !== "NOT_RUNNING") throw error;
-        return { ask: error.message };
-      }
-    });
+    const path = `/runs/${encode(run)}/tasks/${task}/resolve?resume=${resume}`;
+    const done = await once(`${run} ${task}`, () => postDecision(run, path, { action, text }));
     if (done?.ask) return update({ asking: askToResume(done.ask, () => actions.decide(run, task, action, text, true)) });
     if (done) toast(done.answer ?? "The run is resumed with your decision.", "status", runPlace({ run, task }));
     update({ asking: null });
@@ -125,6 +134,13 @@ export const actions = {
 
   // --- a new run
 
+  async addRepository({ path, clone }) {
+    const added = await once("repository", () => post("/repositories", { ...(path ? { path } : {}), ...(clone ? { clone } : {}) }));
+    if (!added) return;
+    const found = await attempt(() => get("/repositories"));
+    update({ asking: null });
+    changeForm({ repositories: found?.data ?? state.form.repositories, repository: added.repository });
+  },
   async estimate(values) {
     changeForm({ busy: "Planning …", plan: null, problem: "" });
     const found = await once("estimate", () => post("/runs", { ...values, dry_run: true }));

@@ -87,6 +87,11 @@ export const askTask = (act) => ({
   title: "Add a task", fields: [field("brief", "What it is to do", { long: true }), field("files", "Its files, with blanks between them"), field("link", "Tasks that it waits for, by number", { optional: true })],
   send: (given) => act.send("/add", { brief: given.brief, files: splitWords(given.files), link: splitWords(given.link).map(Number) }),
 });
+export const askRepository = (act, roots) => ({
+  title: "Add a repository", note: `Below ${roots.join(" or ")}. A new or empty folder becomes a repository.`,
+  fields: [field("path", "Its folder", { optional: true, value: `${roots[0]}/` }), field("clone", "A URL to clone into it", { optional: true })],
+  send: act.addRepository,
+});
 export const askEdit = (act, row) => ({
   title: `Edit ${row.agent}`, fields: [field("title", "Title", { value: row.title, optional: true }), field("brief", "A new brief (empty: as it is)", { long: true, optional: true })],
   send: (given) => act.send(`/tasks/${row.id}/edit`, Object.fromEntries(Object.entries(given).filter(([, text]) => text))),

@@ -18,6 +18,7 @@ export async function enter({ again = false } = {}) {
   update({ place, ...fresh, ...(again ? {} : { find: "", hidden: new Set(), shown: 0 }), parts: {} });
   if (place.screen === "run") await enterRun(place);
   else if (place.screen === "new") await enterForm();
+  else if (place.screen === "plan") await enterPlan();
   else await readList();
 }
 
@@ -30,28 +31,27 @@ function isSameTask(place, href) {
 // --- lists, which are asked for again and again
 
 const LISTS = {
-  runs: () => `/runs?limit=50&q=${encode(state.search)}&state=${state.stateFilter}`, plans: () => "/plans", agents: () => "/agents",
+  runs: () => `/runs?limit=${state.mostRuns}&q=${encode(state.search)}&state=${state.stateFilter}`, plans: () => "/plans", agents: () => "/agents",
   locks: () => "/locks", stats: () => "/dashboard/stats", health: () => "/health",
 };
 
 /** Read what the screen lists, and what waits for a person. */
 export async function readList() {
   const { screen } = state.place;
-  if (screen === "plan") return readPlanOnce();
   if (screen === "run") return undefined;
   try {
     const queue = await get("/interrupts"), path = LISTS[screen]?.();
     const found = path ? await get(path) : null;
     if (state.place.screen !== screen) return undefined;
     const changes = screen === "runs" ? { runs: found.data, page: found.page } : found ? { lists: { ...state.lists, [screen]: found.data } } : {};
-    return update({ ...changes, queue: queue.data, heard: Date.now(), link: "live" });
+    return update({ ...changes, queue: queue.data, heard: Date.now(), link: "live", error: "" });
   } catch (error) {
     if (error.status === 503) return update({ lists: { ...state.lists, [screen]: null }, link: "live", heard: Date.now(), error: error.message });
     return update({ link: state.heard ? "stale" : "lost", error: error.status === 401 ? error.message : state.error });
   }
 }
 
-async function readPlanOnce() {
+async function enterPlan() {
   const { plan, repository } = state.place;
   if (state.plan?.name === plan) update({ plan: null });
   const found = await attempt(() => get(`/plans/${encode(plan)}?repository=${encode(repository)}`));
@@ -61,12 +61,12 @@ async function readPlanOnce() {
 
 async function enterForm() {
   update({ form: { ...emptyForm(), key: crypto.randomUUID() } });
-  const repositories = await attempt(() => get("/repositories"));
+  const [repositories, roots] = await Promise.all([attempt(() => get("/repositories")), attempt(() => get("/roots"))]);
   const first = repositories?.data[0];
   const [models, settings] = await Promise.all([attempt(() => get("/models")), first && attempt(() => get(`/settings?repository=${encode(first)}`))]);
   update({ link: repositories ? "live" : "lost", heard: Date.now() });
   changeForm({
-    repositories: repositories?.data ?? [], models: (models?.data ?? []).map((model) => model.name),
+    repositories: repositories?.data ?? [], roots: roots?.data ?? [], models: (models?.data ?? []).map((model) => model.name),
     settings: Object.fromEntries((settings?.data ?? []).map((row) => [row.name, row.value === "-" ? "" : row.value])),
   });
 }

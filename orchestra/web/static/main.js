@@ -9,6 +9,7 @@ import { enter, readList } from "./entering.js";
 import { html } from "./html.js";
 import { drawWith, state, update } from "./state.js";
 import { applyTheme } from "./theme.js";
+import { firstLine } from "./words.js";
 
 const LIST_MS = 3000, STALE_MS = 10_500;
 
@@ -18,6 +19,8 @@ drawWith(() => {
   dataset.seq = state.past?.run?.seq ?? state.run?.seq ?? "";
   dataset.screen = state.place.screen;
   dataset.link = state.link;
+  const waiting = state.place.screen === "run" ? state.run?.waiting.length ?? 0 : state.queue.length;
+  document.title = `${waiting ? `(${waiting}) ` : ""}${state.place.screen === "run" && state.run ? firstLine(state.run.change) : "Aider Orchestrator"}`;
 });
 
 addEventListener("keydown", pressKey);
@@ -32,8 +35,9 @@ addEventListener("hashchange", () => enter());
 setInterval(() => {
   if (state.place.screen === "run" || document.hidden) return;
   if (state.heard && Date.now() - state.heard > STALE_MS) update({ link: "stale" });
-  if (!["new", "plan"].includes(state.place.screen)) readList();
+  readList();
 }, LIST_MS);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) readList(); });
 setInterval(() => { if (state.run?.state === "running" && state.place.screen === "run" && !document.hidden) update({}); }, 1000);
 
 applyTheme();

@@ -1,10 +1,11 @@
 // The form of a new run: start it at once, see what it would cost, or make a plan first. The page keeps what is typed.
 
+import { askRepository } from "./dialogs.js";
 import { html } from "./html.js";
 import { count, dollars, plural, splitWords } from "./words.js";
 
 export function NewRun({ state, act }) {
-  const { repositories, models, settings, busy, plan, problem } = state.form;
+  const { repositories, roots, models, settings, busy, plan, problem } = state.form;
   const submit = (event) => {
     event.preventDefault();
     act.start(readForm(event.target));
@@ -17,7 +18,8 @@ export function NewRun({ state, act }) {
     <form class="new" onSubmit=${submit}>
       <label>What to change<textarea name="change" rows="5" required autofocus></textarea></label>
       ${repositories.length > 1 && html`<label>Repository<select name="repository">
-        ${repositories.map((path) => html`<option>${path}</option>`)}</select></label>`}
+        ${repositories.map((path) => html`<option key=${path} selected=${path === state.form.repository}>${path}</option>`)}</select></label>`}
+      ${roots.length > 0 && html`<p><button type="button" onClick=${() => act.update({ asking: askRepository(act, roots) })}>Add a repository</button></p>`}
       <label>Files, directories and globs, with blanks between them<input name="files" placeholder="src tests/test_cart.py" /></label>
       <label class="line"><input type="checkbox" name="prd" />Have Gemini write requirements first; without files it chooses them</label>
       <div class="fields">

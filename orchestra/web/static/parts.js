@@ -52,7 +52,16 @@ export class Patch extends Component {
 export class Reading extends Component {
   componentDidMount() {
     this.props.read();
-    if (this.props.every) this.timer = setInterval(() => { if (!document.hidden && this.props.every) this.props.read(); }, this.props.every);
+    this.repeat();
+  }
+
+  componentDidUpdate(before) {
+    if (before.every !== this.props.every) this.repeat();
+  }
+
+  repeat() {
+    clearInterval(this.timer);
+    if (this.props.every) this.timer = setInterval(() => { if (!document.hidden) this.props.read(); }, this.props.every);
   }
 
   componentWillUnmount() {

@@ -85,7 +85,7 @@ function Summary({ run, end }) {
     <${Facts} facts=${[
       ["tasks", `${done} of ${all}${failed ? `, ${failed} failed` : ""}`],
       ["cost", `${dollars(run.usage.cost)}${limit ? ` of ${dollars(limit)}` : ""}${reserved}`],
-      ["tokens", count(run.usage.total_tokens)], ["time", duration(since / 1000)], ["model", run.model], ["started", day(run.started)],
+      ["tokens", count(run.usage.total_tokens)], run.state !== "interrupted" && ["time", duration(since / 1000)], ["model", run.model], ["started", day(run.started)],
       ...run.gates.map((gate) => [gate.name, gate.ok ? "✓ passed" : "✗ failed"]),
     ]} />
     ${run.problem && html`<p class="problem" role="alert">The store does not answer: ${run.problem} The last known state is shown.</p>`}

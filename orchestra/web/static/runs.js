@@ -4,8 +4,9 @@ import { askHint, askBrief, askSpawn } from "./dialogs.js";
 import { html } from "./html.js";
 import { Sign } from "./parts.js";
 import { runPlace } from "./places.js";
-import { dollars, duration, firstLine, SIGNS } from "./words.js";
+import { count, dollars, duration, firstLine, SIGNS } from "./words.js";
 
+const MOST_RUNS = 100; // the server gives no more at once
 const RUN_STATES = { "": "all", running: "running", ended: "ended", interrupted: "interrupted" };
 
 export function Runs({ state, act }) {
@@ -31,7 +32,9 @@ export function Runs({ state, act }) {
           <td class="n">${run.cost === null ? "" : dollars(run.cost)}</td>
           <td class="n">${run.seconds === null ? "" : duration(run.seconds)}</td>
         </tr>`)}</tbody>
-    </table>`;
+    </table>
+    ${state.page.total > state.runs.length && html`<p>${count(state.runs.length)} of ${count(state.page.total)} are shown.
+      ${state.mostRuns < MOST_RUNS && html` <button onClick=${() => narrow({ mostRuns: MOST_RUNS })}>Show more</button>`} Find finds all of them.</p>`}`;
 }
 
 const MOST_WAITING = 5;

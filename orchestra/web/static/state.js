@@ -4,7 +4,7 @@ import { ApiError } from "./api.js";
 
 export const state = {
   place: { screen: "runs" }, // see readPlace in places.js
-  runs: [], page: {}, queue: [], search: "", stateFilter: "",
+  runs: [], page: {}, queue: [], search: "", stateFilter: "", mostRuns: 50,
   run: null, rows: new Map(), graph: null, past: null,
   link: "connecting", heard: 0, // live, stale, lost or connecting, and when the server was last heard
   detail: null, find: "", hidden: new Set(), shown: 0,
@@ -14,7 +14,7 @@ export const state = {
 };
 
 export function emptyForm() {
-  return { repositories: [], models: [], settings: {}, busy: "", plan: null, problem: "", key: "" };
+  return { repositories: [], roots: [], repository: "", models: [], settings: {}, busy: "", plan: null, problem: "", key: "" };
 }
 
 let draw = () => {}, isWaiting = false;

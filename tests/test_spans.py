@@ -2,7 +2,7 @@
 
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -45,7 +45,7 @@ def test_spans_of_very_many_events_are_made_fast() -> None:
 class Collector(Quiet):
     """Keeps what it gets."""
 
-    got: list[Any]
+    got: ClassVar[list[Any]] = []
     status = 200
 
     def answer(self) -> None:
@@ -61,11 +61,11 @@ def test_collector_gets_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[st
     import aider_orchestrator
 
     root = corpus.unpack("person_retries", tmp_path / "repo")
-    handler = type("Here", (Collector,), {"got": []})
-    with Loopback(handler) as collector:
+    Collector.got, Collector.status = [], 200
+    with Loopback(Collector) as collector:
         assert aider_orchestrator.main(["report", "--repo", str(root), "--otel", collector.url]) == 0
     assert "spans sent to" in capsys.readouterr().out
-    [(path, request)] = handler.got
+    [(path, request)] = Collector.got
     [spans] = [each.spans for each in request.resource_spans[0].scope_spans]
     assert path == "/v1/traces" and len({span.span_id for span in spans}) == len(spans)
     assert len({span.trace_id for span in spans}) == 1
@@ -79,8 +79,8 @@ def test_address_that_takes_no_spans_is_told(tmp_path: Path, capsys: pytest.Capt
     import aider_orchestrator
 
     root = corpus.unpack("all_applied", tmp_path / "repo")
-    handler = type("Refusing", (Collector,), {"got": [], "status": 400})
-    with Loopback(handler) as collector:
+    Collector.got, Collector.status = [], 400
+    with Loopback(Collector) as collector:
         assert aider_orchestrator.main(["report", "--repo", str(root), "--otel", collector.url]) == 1
     assert "did not take the spans" in capsys.readouterr().err
     with pytest.raises(UsageError, match="this is no address"):

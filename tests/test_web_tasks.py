@@ -1,5 +1,6 @@
 """Tasks over all runs by the API, the words of other orchestrators, pages of lists, and what is told for debugging."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from orchestra.plan.toml_file import parse_draft
+from orchestra.web.live import LiveRuns, stream_frames
 from orchestra.web.repositories import Repositories
 from orchestra.web.routes.runs import find_cursor, make_cursor
 from tests.support import corpus
@@ -142,12 +144,45 @@ def test_server_tells_what_it_knows_of_a_run(finished: Repositories) -> None:
 def test_run_that_was_deleted_is_gone(tmp_path: Path) -> None:
     opened = Repositories([str(corpus.unpack("all_applied", tmp_path / "repo"))], "")
     index, run = opened.find("latest")
-    for path in index.logs.glob(f"*{run.name}*"):
-        path.unlink()
-    index.store.delete_run(run.key, run.name)
+    index.store.acquire_run(run.key, run.name, "me", "elsewhere", 1, 60_000)
+    kept = send(opened, "DELETE", f"/runs/{run.name}")
+    assert (kept.status_code, kept.json()["error"]["code"]) == (409, "CONFLICT") and "works on it" in kept.text
+    index.store.release_run(run.key, run.name, "me")
+    listed = send(opened, "DELETE", f"/runs/{run.name}?dry_run=true").json()["data"]
+    assert listed["deleted"] and send(opened, "GET", f"/runs/{run.name}").status_code == 200
+
+    async def watch() -> list[str]:
+        runs = LiveRuns()
+        live = await runs.open(index, run)
+        frames = stream_frames(runs, live, 0)
+        kinds = [await anext(frames)]
+        assert (await asyncio.to_thread(send, opened, "DELETE", f"/runs/{run.name}?force=true")).status_code == 200
+        live.owner_checked = 0.0
+        kinds += [frame async for frame in frames]
+        return [frame.split(b"\n")[1].decode() for frame in kinds]
+
+    assert asyncio.run(watch())[-1] == "event: gone"
     gone = send(opened, "GET", f"/runs/{run.name}")
     assert (gone.status_code, gone.json()["error"]["code"]) == (410, "GONE")
     assert send(opened, "GET", "/runs").json()["data"] == []
+    assert not list(index.logs.glob(f"*{run.name}*"))
+    opened.close()
+
+
+def test_stream_without_news_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a page knows that it is not the line that is silent."""
+    monkeypatch.setattr("orchestra.web.live.BEAT_SECONDS", 0.05)
+    opened = Repositories([str(corpus.unpack("all_applied", tmp_path / "repo"))], "")
+    index, run = opened.find("latest")
+
+    async def watch() -> list[Any]:
+        runs = LiveRuns()
+        frames = stream_frames(runs, await runs.open(index, run), 0)
+        return [json.loads((await anext(frames)).split(b"data: ")[1]) for _ in range(3)]
+
+    snapshot, *beats = asyncio.run(watch())
+    assert [(beat["type"], beat["seq"]) for beat in beats] == [("beat", snapshot["seq"])] * 2
+    assert beats[0]["time"] < beats[1]["time"]
     opened.close()
 
 

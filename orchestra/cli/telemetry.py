@@ -32,7 +32,7 @@ def send_spans(spans: Sequence[SpanRecord], address: str, scrub: Callable[[str],
             if exporter.export(made[start : start + BATCH]) is not SpanExportResult.SUCCESS:
                 raise HandoverFailed(f"{address} did not take the spans.", hint="Is a collector for OTLP/HTTP there?")
     finally:
-        exporter.shutdown()
+        exporter.shutdown()  # type: ignore[no-untyped-call]
 
 
 def traces_address(address: str) -> str:

@@ -26,6 +26,7 @@ from orchestra.web.rows import run_state, sum_reserved
 
 PREFIX = "aider_orchestrator"
 CACHE_SECONDS = 5.0
+LONGEST_LABEL = 80
 UNKNOWN = "unknown"  # the provider and model of requests that were lost with their session
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 FAILING = re.compile(r"(?!rate_limit)[a-z_]+: ")  # why an agent waits while requests fail: their failure, then words
@@ -80,13 +81,13 @@ class RunFigures:
             case events.RequestEnded() as request:
                 self.count_request(request)
             case events.GateEnded() as gate:
-                self.gates.labels(gate.subject, str(gate.ok).lower()).inc()
-                self.gate_seconds.labels(gate.subject).observe(gate.seconds)
+                self.gates.labels(label_text(gate.subject), str(gate.ok).lower()).inc()
+                self.gate_seconds.labels(label_text(gate.subject)).observe(gate.seconds)
             case events.RunEnded(exit_code=code):
                 self.runs_ended.labels(code).inc()
             case events.RunResumed():
                 # The requests that the last session left without a reply count as paid.
-                self.dollars.labels(UNKNOWN, UNKNOWN).inc(sum_reserved(run.report))
+                self.dollars.labels(UNKNOWN, UNKNOWN).inc(max(0.0, sum_reserved(run.report)))
             case events.TaskExcluded(reason=reason):
                 self.excluded.inc()
                 self.merge_conflicts.inc(" conflicts with that of " in reason)
@@ -100,18 +101,18 @@ class RunFigures:
                 self.count_task_event(run, event, event.task)
 
     def count_request(self, request: events.RequestEnded) -> None:
-        names, used = (request.provider, request.model), request.usage
+        names, used = (label_text(request.provider), label_text(request.model)), request.usage
         self.requests.labels(*names, f"{request.status // 100}xx" if request.status else "none").inc()
-        self.request_seconds.labels(request.provider).observe(request.seconds)
+        self.request_seconds.labels(names[0]).observe(request.seconds)
         for kind, number in (("input", used.input), ("cached", used.cached), ("output", used.output)):
-            self.tokens.labels(*names, kind).inc(number)
-        self.dollars.labels(*names).inc(used.paid or 0.0)
+            self.tokens.labels(*names, kind).inc(max(0, number))
+        self.dollars.labels(*names).inc(max(0.0, used.paid or 0.0))
         if request.status == 429:
-            self.rate_limited.labels(request.provider).inc()
+            self.rate_limited.labels(names[0]).inc()
 
     def count_task_event(self, run: FollowedRun, event: Event, task: int) -> None:
         record = run.report.tasks.get(task)
-        role = (record.role if record else "") or CODER
+        role = label_text((record.role if record else "") or CODER)
         match event.payload:
             case events.TaskMoved(state=TaskState.READY):
                 run.ready_since[task] = event.time
@@ -119,7 +120,7 @@ class RunFigures:
                 if since := run.ready_since.pop(task, 0):
                     self.queue_seconds.observe(max(0, event.time - since) / 1000)
             case events.AttemptEnded() as ended:
-                self.attempts.labels(ended.verdict, role).inc()
+                self.attempts.labels(label_text(ended.verdict), role).inc()
                 self.attempt_seconds.labels(role).observe(ended.seconds)
             case events.TaskRetried():
                 self.retries.inc()
@@ -128,6 +129,11 @@ class RunFigures:
             case events.TaskResolved():
                 if since := run.asked_since.pop(task, 0):
                     self.human_wait_seconds.observe(max(0, event.time - since) / 1000)
+
+
+def label_text(text: str) -> str:
+    """Return a text of an event as a label: not all of a long one, and no lone surrogate, which has no UTF-8."""
+    return text[:LONGEST_LABEL].encode("utf-8", "replace").decode()
 
 
 def run_identity(index: RunIndex, run: KnownRun) -> tuple[str, str]:
@@ -250,7 +256,7 @@ class Metrics:
         for (identity, (index, run)), (report, state) in zip(runs.items(), self.reports, strict=True):
             if state == RUNNING:
                 for provider in self.followed[identity].failing.values():
-                    self.state_figures.breaker_open.labels(provider).set(1)
+                    self.state_figures.breaker_open.labels(label_text(provider)).set(1)
                 lag = max(lag, store_lag(index, run, report))
         self.state_figures.store_lag.set(lag)
 

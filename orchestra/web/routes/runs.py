@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import time
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Annotated, Any, NamedTuple
@@ -11,7 +12,9 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 
+from orchestra.cli.commands.clean import delete_leftovers, find_leftovers
 from orchestra.cli.commands.diff import diff_of_run
+from orchestra.cli.find import RunIndex
 from orchestra.errors import StoreError, UsageError
 from orchestra.events import Event, event_record
 from orchestra.journal.store import Owner
@@ -69,7 +72,30 @@ def list_routes(server: RunServer) -> APIRouter:
         response.headers["ETag"] = tag
         return response
 
+    @routes.delete("/runs/{run}", summary="Delete what a run has left, as `clean` does; `dry_run` only lists it")
+    async def delete_run(run: str, dry_run: bool = False, force: bool = False) -> Response:
+        """`force` also deletes branches that are not merged. A run that a process works on is kept (409)."""
+        index, known = await server.find(run)
+        wanted = Namespace(runs=[known.name], older_than=0.0, keep_failed=False, force=force)
+        fresh = server.repositories.refresh(index)
+        # In a thread, because the database is compacted too.
+        deleted, kept, problems = await asyncio.to_thread(clean_run, fresh, wanted, dry_run=dry_run)
+        if not deleted:
+            raise ApiError(409, f"Kept: {'; '.join(kept) or 'there is nothing to delete'}.")
+        return data_response({"run": known.name, "deleted": deleted, "kept": kept, "problems": problems})
+
     return routes
+
+
+def clean_run(index: RunIndex, wanted: Namespace, *, dry_run: bool) -> tuple[list[str], list[str], list[str]]:
+    """Delete what `clean` would. Return sentences about what is deleted, what is kept, and what went wrong."""
+
+    async def clean() -> tuple[list[str], list[str], list[str]]:
+        going, kept = await find_leftovers(index, wanted)
+        described = [leaving.describe() for leaving in going]
+        return described, kept, [] if dry_run else await delete_leftovers(index, going)
+
+    return asyncio.run(clean())
 
 
 def is_wanted(record: Row, state: str, repository: str, text: str) -> bool:

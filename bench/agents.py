@@ -3,6 +3,8 @@
 python -m bench.agents [--agents 1 4 16 32] [--repeat 3] [--latency 0.5] [--bernstein PATH]
                        [--file FILE] [--markdown docs/benchmarks.md]
 
+Claude Code and Codex are measured too, under this program and by themselves, if `make clis` has installed them.
+
 One line is added to each of N files of a small repository. Medians and spreads, what was sent, how the aims were met,
 and when it does not pay. `--file` keeps each round, so that a long measurement can be made in pieces: a later call
 goes on with what stands there.
@@ -19,6 +21,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from bench import clis
 from bench.figures import Figures, Round, add, aims_table, markdown, read, terminal
 from bench.measure import Cost, first_line, settle
 from bench.modes import (
@@ -55,6 +58,9 @@ def modes(agents: int, asked: argparse.Namespace) -> dict[str, Run]:
         chosen[IN_TURN] = in_turn
     if agents > 1:
         chosen[ALL_IN_ONE] = all_in_one
+    if clis.is_installed():
+        for kind in clis.PROGRAMS:
+            chosen |= {clis.OURS[kind]: clis.run_ours(kind), clis.PLAIN[kind]: clis.run_plain(kind)}
     if asked.bernstein:
         chosen[RIVAL] = Bernstein(asked.bernstein)
     return chosen
@@ -86,7 +92,7 @@ def measure(bench: Bench, model: Model, asked: argparse.Namespace, rounds: list[
 def measured(bench: Bench, model: Model, agents: int, mode: str, run: Run) -> Round:
     model.asked.clear()
     found: Cost = run(bench, agents)
-    prices = {name: catalogue.resolve_model(f"openai/{name}") for name in {name for name, _ in model.asked}}
+    prices = {name: catalogue.resolve_model(full_name(name)) for name in {name for name, _ in model.asked}}
     return Round(
         agents,
         mode,
@@ -102,6 +108,10 @@ def measured(bench: Bench, model: Model, agents: int, mode: str, run: Run) -> Ro
             catalogue.request_cost(prices[name], usage.input, 0, 0, usage.output) or 0.0 for name, usage in model.asked
         ),
     )
+
+
+def full_name(name: str) -> str:
+    return f"{'anthropic' if name.startswith('claude') else 'openai'}/{name}"
 
 
 def machine() -> str:

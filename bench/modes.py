@@ -50,6 +50,12 @@ class Model:
     asked: list[tuple[str, Usage]] = field(default_factory=list)
 
     def __call__(self, request: Request) -> Reply:
+        if request.dialect in ("anthropic", "responses"):
+            from bench.clis import answer
+
+            said, usage = answer(request)
+            self.asked.append((request.model, usage))
+            return said
         named = re.findall(r"^Files: (\S+)$", request.brief, re.MULTILINE)
         files = {path: text for path, text in request.files.items() if not named or path in named}
         reply = reply_with(request, [say(request, path, text, marked(text)) for path, text in files.items()])

@@ -91,6 +91,7 @@ def test_page_says_stale_when_a_proxy_swallows(tmp_path: Any, chromium: Any) -> 
             page.clock.install()
             page.goto(address.replace(f":{port}/", f":{proxy.own_port}/"))
             page.locator("[data-row]").first.click()
+            page.locator("[data-task]").first.wait_for()  # or the pill is that of the list
             page.locator(".pill.live").wait_for()
             proxy.swallows = True
             page.clock.run_for(12_000)
@@ -112,7 +113,7 @@ def test_eight_tabs_stay_alive(tmp_path: Any, chromium: Any) -> None:
         pages = [context.new_page() for _ in range(TABS)]
         pages[0].goto(address)
         pages[0].locator("[data-row]").first.click()
-        pages[0].locator(".pill.live").wait_for()
+        pages[0].locator("[data-task]").first.wait_for()
         for page in pages[1:]:
             page.goto(pages[0].url)
         for page in pages:
@@ -189,5 +190,5 @@ def test_screen_reader_is_told_at_most_every_five_seconds(tmp_path: Any, chromiu
             times = page.evaluate("window.times")
     assert len(times) >= 2
     assert (
-        min(after - before for before, after in itertools.pairwise(times)) >= 4_990
+        min(after - before for before, after in itertools.pairwise(times)) >= 4_900
     )  # two drawings may differ by a frame

@@ -178,7 +178,8 @@ def test_server_answers_by_https_and_gives_a_viewer_no_command(tmp_path: Path) -
 
         def ask(method: str, path: str, token: str, **more: Any) -> int:
             headers = {"Authorization": f"Bearer {token}"} | more.pop("headers", {})
-            url, options = f"{base}{path}", {"verify": trusts, "timeout": within(30)} | more
+            url = f"{base}{path}"
+            options: dict[str, Any] = {"verify": trusts, "timeout": within(30)} | more
             return httpx.request(method, url, headers=headers, **options).status_code
 
         assert [ask("GET", "/api/v1/runs", token) for token in (owner, viewer, metrics)] == [200, 200, 403]

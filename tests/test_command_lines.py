@@ -324,7 +324,7 @@ def test_run_gets_options_and_decision(shell: Shell, line: str, options: dict[st
 
 # --- help -----------------------------------------------------------------------------------------------------------
 
-LONG_HELP = {"run": 300, "resolve": 30, "clean": 26, "plan edit": 26}
+LONG_HELP = {"run": 300, "resolve": 30, "clean": 26, "plan edit": 26, "serve": 40}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

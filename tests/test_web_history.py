@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import resource
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from orchestra.web.event_pages import PAGE_EVENTS, last_number, read_pages
 from orchestra.web.live import LiveRun, LiveRuns
+from orchestra.web.metrics import Metrics
+from orchestra.web.repositories import Repositories
 from orchestra.web.routes.earlier_states import state_record
 from orchestra.web.routes.runs import EventFilter, event_page, find_event
 from orchestra.web.run_fold import MOST_CHECKPOINTS, Checkpoints, RunFold, fold_until
@@ -67,8 +70,6 @@ def test_moments_of_a_long_run_are_those_of_its_events(tmp_path: Path) -> None:
 def test_every_state_of_a_run_can_be_packed(tmp_path: Path, scenario: str) -> None:
     """All kinds of records: what is unpacked goes on as the state that was packed."""
     root = corpus.unpack(scenario, tmp_path / "repo")
-    from orchestra.web.repositories import Repositories
-
     opened = Repositories([str(root)], "")
     index, run = opened.find("latest")
     events = index.read_log(run).events
@@ -133,3 +134,14 @@ def test_run_of_a_million_events_is_opened_and_looked_at(tmp_path: Path) -> None
     assert sum(map(len, read_pages(index, run, count - 10))) == 10
     assert memory < 700
     index.store.close()
+
+
+def test_log_whose_numbers_do_not_grow_is_read_once(tmp_path: Path) -> None:
+    opened = Repositories([str(corpus.unpack("all_applied", tmp_path / "repo"))], "")
+    index, run = opened.find("latest")
+    for path in index.logs.glob(f"*{run.name}.jsonl"):
+        path.write_text(re.sub(r'"seq": \d+', '"seq": 0', path.read_text("utf-8")), "utf-8")
+    index.store.delete_run(run.key, run.name)
+    assert len(list(read_pages(index, run))) == 1
+    assert b"aider_orchestrator_runs" in Metrics(opened).render()
+    opened.close()

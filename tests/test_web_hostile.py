@@ -84,7 +84,7 @@ def test_hostile_text_is_told_as_it_is(tmp_path: Path, text: str) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff" and "set-cookie" not in answer.headers
         kind = answer.headers["content-type"].partition(";")[0]
         assert kind in ("application/json", "text/plain", "text/x-diff", "application/problem+json"), f"{path}: {kind}"
-        data = answer.json().get("data") if kind == "application/json" and answer.status_code == 200 else None
+        data: Any = answer.json().get("data") if kind == "application/json" and answer.status_code == 200 else None
         if path == "/api/v1/runs/{run}":
             told |= {"change": data["run"]["change"], "title": data["rows"][0]["title"]}
         if path == "/api/v1/runs/{run}/interrupts":

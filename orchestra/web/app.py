@@ -1,7 +1,9 @@
 """The application: the API's routes, the files of the page, and errors in the envelope."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from orchestra.web.routes.task_list import task_list_routes
 from orchestra.web.routes.tasks import command_routes, task_routes
 from orchestra.web.server import RunServer
 
+THREADS = 16
 STATIC = Path(__file__).with_name("static")
 # Commands last: their paths match what no route before them does.
 ROUTES = (
@@ -56,6 +59,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 def build_app(repositories: Repositories, *, allow_commands: bool = False) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Reading must not wait for reading: by default there are four threads more than processors.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "reading"))
         yield
         repositories.close()
 

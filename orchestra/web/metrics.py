@@ -21,6 +21,7 @@ from orchestra.report.fold import fold_event
 from orchestra.report.run_status import ENDED, INTERRUPTED, RUNNING
 from orchestra.report.state import Report
 from orchestra.report.summary import SCHEMA_VERSION
+from orchestra.web.event_pages import read_page
 from orchestra.web.repositories import FoundRun, Repositories
 from orchestra.web.rows import run_state, sum_reserved
 
@@ -265,10 +266,12 @@ class Metrics:
         followed = self.followed.setdefault(run_identity(index, run), FollowedRun())
         last = run.run.last
         if not (last and last.seq <= followed.seq):
-            news = index.store.read_events(run.key, run.name, after=followed.seq) if followed.seq else None
-            for event in index.read_log(run).events if news is None else news:
-                self.run_figures.count(followed, event)
-                fold_event(followed.report, event)
-                followed.seq = max(followed.seq, event.seq)
+            seq = -1
+            while seq < followed.seq and (news := read_page(index, run, followed.seq)):
+                seq = followed.seq  # a forged log may have no numbers that grow
+                for event in news:
+                    self.run_figures.count(followed, event)
+                    fold_event(followed.report, event)
+                    followed.seq = max(followed.seq, event.seq)
         has_owner = followed.report.exit_code is None and index.find_owner(run) is not None
         return followed.report, run_state(followed.report, has_owner)

@@ -2,20 +2,31 @@
 
 import json
 import random
+import ssl
+import subprocess
+import sys
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from websockets.sync.client import connect
 
 from tests.e2e.test_live_changes import FILES, PLAN, WANTED
 from tests.e2e.test_screens import Held
 from tests.support.api import Api, Follower
 from tests.support.dashboard import served
 from tests.support.edits import knows
-from tests.support.load import wait_until
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer
-from tests.support.runs import Place, make_place
+from tests.support.runs import PROGRAM, Place, make_place
 from tests.support.sample import SOAK
 
 pytestmark = pytest.mark.thorough
@@ -135,3 +146,51 @@ def test_gate_is_read_while_it_runs(tmp_path: Path) -> None:
         with_end = [json.loads(line[6:]) for line in followed.text.splitlines() if line.startswith("data: ")]
         assert "".join(each.get("text", "") for each in with_end) == "begun\ndone\n"
         assert running.end().code == 0 and with_end[-1]["state"] in ("passed", "ended")
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Return the files of a certificate for this machine, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+    names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+    signed = made.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(signed.public_bytes(Encoding.PEM))
+    files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files
+
+
+def test_server_answers_by_https_and_gives_a_viewer_no_command(tmp_path: Path) -> None:
+    place = make_place(tmp_path, {"a.py": "a = 1\n"})
+    certificate, key = make_certificate(tmp_path)
+    words = ("--tls-cert", str(certificate), "--tls-key", str(key), "--viewer-token", "--metrics-token")
+    command = [sys.executable, str(PROGRAM), "serve", "--port", "0", "--token-file", str(place.home / "token"), *words]
+    child = subprocess.Popen(command, cwd=place.repo, env=place.environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        lines = [child.stdout.readline().strip() for _ in range(4)]
+        base, _, owner = lines[0].partition("/#t=")
+        viewer, metrics = lines[1].partition("#t=")[2], lines[2].rpartition(" ")[2]
+        trusts = ssl.create_default_context(cafile=str(certificate))
+        assert base.startswith("https://127.0.0.1:") and lines[3].startswith("Ctrl-C")
+
+        def ask(method: str, path: str, token: str, **more: Any) -> int:
+            headers = {"Authorization": f"Bearer {token}"} | more.pop("headers", {})
+            url = f"{base}{path}"
+            options: dict[str, Any] = {"verify": trusts, "timeout": within(30)} | more
+            return httpx.request(method, url, headers=headers, **options).status_code
+
+        assert [ask("GET", "/api/v1/runs", token) for token in (owner, viewer, metrics)] == [200, 200, 403]
+        assert [ask("GET", "/metrics", token) for token in (owner, viewer, metrics)] == [200, 200, 200]
+        assert [ask("POST", "/api/v1/runs", token, json={}) for token in (owner, viewer, metrics)] == [400, 403, 403]
+        assert ask("GET", "/api/v1/runs", owner, headers={"Origin": base}) == 200
+        assert ask("GET", "/api/v1/runs", owner, headers={"Origin": base.replace("https", "http")}) == 403
+        address, headers = f"{base.replace('https', 'wss')}/ws", {"Authorization": f"Bearer {viewer}"}
+        with connect(address, additional_headers=headers, ssl=trusts, open_timeout=within(30)) as socket:
+            socket.send('{"type": "subscribe"}')
+            assert json.loads(socket.recv(timeout=within(30)))["type"] == "runs"
+    finally:
+        child.kill()
+        child.wait()

@@ -346,7 +346,13 @@ SESSIONS: list[dict[str, Any]] = [
         "input": [
             {"type": "message", "id": f"msg_{key}", "role": "user", "content": [{"type": "input_text", "text": facts}]},
             {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "exec", "arguments": "{}"},
-            {"type": "function_call_output", "id": f"fco_{key}", "call_id": "call_1", "output": f"in {root}"},
+            {
+                "type": "function_call_output",
+                "id": f"fco_{key}",
+                "call_id": "call_1",
+                "output": f"Wall time: {len(key)}.{len(facts)} seconds\nin {root}",
+            },
+            {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"text": f"Wall time {key} seconds\n"}]},
         ],
     }
     for key, root, facts in (

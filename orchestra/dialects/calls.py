@@ -38,6 +38,7 @@ def find_subject(arguments: Any) -> str:
         arguments = next((arguments[name] for name in TELLING if arguments.get(name)), "")
     words = arguments if isinstance(arguments, list) else [arguments]
     text = " ".join(word for word in words if isinstance(word, str))[:MOST_READ]
-    files = list(dict.fromkeys(PATCHED.findall(text)))
+    # Codex puts a patch into a script, as a string.
+    files = list(dict.fromkeys(PATCHED.findall(text.replace("\\n", "\n"))))
     line = ", ".join(files) or next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= LONGEST_SUBJECT else f"{line[:LONGEST_SUBJECT]}…"

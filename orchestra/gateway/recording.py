@@ -52,7 +52,7 @@ MACHINE_FACTS = re.compile(
     r"^( ?- (?:Platform|Shell|Language|Current date|OS Version): |  <(?:shell|current_date|timezone)>).*$", re.MULTILINE
 )
 # what Codex adds to the output of a command
-RUN_FACTS = re.compile(r"^(Chunk ID: |Wall time: ).*$", re.MULTILINE)
+RUN_FACTS = re.compile(r"^(Chunk ID: |Wall time:? ).*$", re.MULTILINE)
 # what clients add for their own sessions, installations and accounts
 CLIENT_FIELDS = ("metadata", "client_metadata", "prompt_cache_key", "safety_identifier", "user")
 # how the part of a request begins in which Codex and Claude describe the machine
@@ -93,9 +93,16 @@ def neutral_item(item: Any) -> Any:
     if not isinstance(item, dict):
         return item
     item = {name: value for name, value in item.items() if name != "id"}
-    if isinstance(printed := item.get("output"), str):
-        return item | {"output": RUN_FACTS.sub(r"\1ANY", printed)}
+    if "output" in item:
+        return item | {"output": neutral_output(item["output"])}
     return neutral_value(item) if describes_machine(item) else item
+
+
+def neutral_output(value: Any) -> Any:
+    """Return the output of a command without what differs each time that it is run."""
+    if isinstance(value, list):
+        return [part | {"text": neutral_output(part["text"])} if "text" in as_object(part) else part for part in value]
+    return RUN_FACTS.sub(r"\1ANY", value) if isinstance(value, str) else value
 
 
 def neutral_parts(message: Any) -> Any:

@@ -39,7 +39,8 @@ TWO = ("--change", "Return 2", "--no-prd", "--agents", "2", "--files", "app.py",
 
 def run_kind(place: Place, kind: str, *words: str, server: ModelServer | None, **env: str) -> Ran:
     how: dict[str, Any] = {"PATH": f"{BIN}:{place.environment()['PATH']}"} | env
-    return place.run(*words, "--agent-kind", kind, "--model", MODELS[kind], server=server, **how)
+    model = () if "--model" in words else ("--model", MODELS[kind])
+    return place.run(*words, "--agent-kind", kind, *model, server=server, **how)
 
 
 def content(place: Place, path: str) -> str:
@@ -63,6 +64,23 @@ def test_two_parallel_tasks_are_merged_and_counted_to_the_token(tmp_path: Path, 
     assert {"claude": "[Edit app.py]", "codex": "[exec_command app.py]"}[kind] in "\n".join(said)
     assert "(claude)" in ran.out or "(codex)" in ran.out
     assert_clean(ran)
+
+
+def test_codex_works_by_scripts_with_a_model_that_it_knows(tmp_path: Path) -> None:
+    """It gives such a model one tool that runs JavaScript, and not its other tools."""
+    place, tape = make_place(tmp_path / "a", FILES), tmp_path / "tape"
+    body = "*** Begin Patch\n*** Update File: app.py\n@@\n-    return 1\n+    return 2\n*** End Patch"
+    script = Call("exec", f"const made = await tools.apply_patch({json.dumps(body)}); text(made);")
+    with ModelServer(lambda request: one_call_each([script], request)) as server:
+        ran = run_kind(place, "codex", *ONE, "--model", "openai/gpt-6.1-sol", "--record", str(tape), server=server)
+    assert (ran.code, ran.verdicts) == (0, ["applied"]), ran.out + ran.err
+    said = [event["data"]["content"] for event in ran.events() if event["event"] == "assistant_response"]
+    assert said == ["[exec app.py]", "Done."]
+    other = make_place(tmp_path / "b", FILES)
+    again = run_kind(
+        other, "codex", "--model", "openai/gpt-6.1-sol", "--replay", str(tape), "--replay-strict", server=None
+    )
+    assert (again.code, again.verdicts) == (0, ["applied"]), again.out + again.err
 
 
 @pytest.mark.parametrize("kind", PROGRAMS)

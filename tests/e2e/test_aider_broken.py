@@ -12,7 +12,7 @@ from tests.support.runs import make_place
 
 pytestmark = pytest.mark.cold
 
-OTHER = "echo 0.86.1"
+OTHER = "echo aider-chat 0.86.1"
 BROKEN = f'case "$1" in -c) exec {sys.executable} "$@";; *) echo no module named litellm >&2; exit 1;; esac'
 
 

@@ -141,7 +141,7 @@ def python_that(does: str) -> Callable[[Place], dict[str, str]]:
 
 
 def another_aider(place: Place) -> dict[str, str]:
-    return aider_behind(place, "echo 0.86.1")
+    return aider_behind(place, "echo aider-chat 0.86.1")
 
 
 def no_aider(place: Place) -> dict[str, str]:

@@ -51,6 +51,7 @@ REMEDIES = {
     "unreachable": "Check the address, the network and the proxy.",
     "bad_request": "Check the model's name and the address.",
 }
+OWN_SANDBOX_IS_OFF = "; in this program's sandbox, its own one is off"
 ALLOW_NAMESPACES = "Allow user namespaces (sysctl, AppArmor, or the container's seccomp profile)."
 MB, GB = 1 << 20, 1 << 30
 Level = Literal["ok", "warning", "error"]
@@ -120,7 +121,8 @@ async def diagnose_agents(settings: Settings, folder: Path) -> Findings:
             remedy = f"If it fails, install {last}."
             yield Finding("agents", "warning", f"{agent.title} {version} was not tried: {first} to {last} were", remedy)
         else:
-            yield Finding("agents", "ok", f"{agent.title} {version or 'of an unknown version'}, {path}")
+            held = OWN_SANDBOX_IS_OFF if agent.name == "codex" and settings.sandbox != "off" else ""
+            yield Finding("agents", "ok", f"{agent.title} {version or 'of an unknown version'}, {path}{held}")
     if "exec" in chosen and not settings.agent_cmd:
         yield Finding("agents", "error", "An agent of kind exec needs a command", "Give --agent-cmd CMD.")
 

@@ -24,6 +24,8 @@ EXAMPLE = ROOT / ".env.example"
 GENERAL = {
     "NO_COLOR",
     "CI",
+    "COLUMNS",
+    "GITHUB_OUTPUT",
     "EDITOR",
     "PAGER",
     "VISUAL",

@@ -111,6 +111,8 @@ def test_every_answer_is_documented(repositories: Repositories, request: Any) ->
     assert answer.status_code < 500 or answer.status_code in (503, 504), told
     assert answer.headers["x-request-id"] and answer.headers["content-security-policy"]
     kind = answer.headers.get("content-type", "")
+    kinds = operation["responses"][str(answer.status_code)].get("content", {})
+    assert not kinds or kind.partition(";")[0] in kinds, told
     if answer.status_code >= 400:
         problem = answer.json()
         error = problem.get("error", problem)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.gate_runs import find_output, follow_output, hide_keys, parse_range, read_part, read_tail
@@ -28,7 +28,11 @@ def gate_routes(server: RunServer) -> APIRouter:
         rows = list(live.gates.rows.values())
         return data_response(rows[-limit:], {"limit": limit, "total": len(rows)})
 
-    @routes.get("/runs/{run}/gates/{gate}/output", summary="What a gate has printed, also while it runs")
+    @routes.get(
+        "/runs/{run}/gates/{gate}/output",
+        response_class=PlainTextResponse,
+        summary="What a gate has printed, also while it runs",
+    )
     async def get_output(
         run: str, gate: int, request: Request, follow: bool = False, after: Annotated[int, Query(ge=0)] = 0
     ) -> Response:

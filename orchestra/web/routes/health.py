@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from orchestra import __version__
 from orchestra.errors import OrchestraError
@@ -126,7 +126,9 @@ def ticket_routes(_: RunServer) -> APIRouter:
 def metric_routes(server: RunServer) -> APIRouter:
     routes = APIRouter(tags=["server"])
 
-    @routes.get("/metrics", summary="Figures of all runs and of this server, for Prometheus")
+    @routes.get(
+        "/metrics", response_class=PlainTextResponse, summary="Figures of all runs and of this server, for Prometheus"
+    )
     async def metrics() -> Response:
         return Response(await asyncio.to_thread(server.metrics.render), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

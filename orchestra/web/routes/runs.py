@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
 
 from orchestra.cli.commands.clean import delete_leftovers, find_leftovers
 from orchestra.cli.commands.diff import diff_of_run
@@ -32,6 +32,14 @@ MOST_PAGES = 20  # of events that one request looks at
 # A report holds texts of models: it is a document without this page's origin.
 SANDBOX = "sandbox allow-scripts; default-src 'unsafe-inline' data:"
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class PatchResponse(Response):
+    media_type = "text/x-diff"
+
+
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
 
 
 def list_routes(server: RunServer) -> APIRouter:
@@ -170,11 +178,15 @@ def part_routes(server: RunServer) -> APIRouter:
     async def get_cost(run: str) -> Response:
         return data_response(cost_record((await server.open(run)).report))
 
-    @routes.get("/runs/{run}/diff", summary="What the run changed, as a patch; with `file` of one file")
+    @routes.get(
+        "/runs/{run}/diff",
+        response_class=PatchResponse,
+        summary="What the run changed, as a patch; with `file` of one file",
+    )
     async def get_diff(run: str, file: str = "") -> Response:
         return await patch_response(file, diff_of_run, *await server.find(run))
 
-    @routes.get("/runs/{run}/report", summary="The HTML report, in a document of its own")
+    @routes.get("/runs/{run}/report", response_class=HTMLResponse, summary="The HTML report, in a document of its own")
     async def get_report(run: str) -> Response:
         index, known = await server.find(run)
         path = index.logs / f"report_{known.name}.html"
@@ -182,14 +194,14 @@ def part_routes(server: RunServer) -> APIRouter:
             raise ApiError(404, f"Run {known.name} has no report yet: it is written when the run ends.")
         return FileResponse(path, headers={"Content-Security-Policy": SANDBOX})
 
-    @routes.get("/runs/{run}/stream", summary="Changed rows as server-sent events")
+    @routes.get("/runs/{run}/stream", response_class=EventStream, summary="Changed rows as server-sent events")
     async def stream(run: str, request: Request, after: Annotated[int, Query(ge=0)] = 0) -> Response:
         live = await server.open(run)
         last = request.headers.get("last-event-id", "")
         start = int(last) if last.isdigit() else after
         return StreamingResponse(stream_frames(server.live, live, start), 200, STREAM_HEADERS, "text/event-stream")
 
-    @routes.get("/stream", summary="The same, with the run in the query")
+    @routes.get("/stream", response_class=EventStream, summary="The same, with the run in the query")
     async def stream_of_query(run: str, request: Request, after: Annotated[int, Query(ge=0)] = 0) -> Response:
         return await stream(run, request, after)
 
@@ -262,7 +274,7 @@ async def patch_response(file: str, read_patch: Callable[..., bytes], *given: An
         if not parts:
             raise ApiError(404, f"Nothing of {file} was changed.")
         patch = b"".join(parts)
-    return Response(patch, media_type="text/x-diff")
+    return PatchResponse(patch)
 
 
 def split_patch(patch: bytes) -> list[bytes]:

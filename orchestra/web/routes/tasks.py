@@ -18,7 +18,7 @@ from orchestra.web.envelope import ApiError, data_response, require_match
 from orchestra.web.launch import read_decision
 from orchestra.web.repositories import FoundRun
 from orchestra.web.routes.launches import resolve_task
-from orchestra.web.routes.runs import patch_response
+from orchestra.web.routes.runs import PatchResponse, patch_response
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
 from orchestra.web.steering import RUN_COMMANDS, TASK_COMMANDS, send_command
@@ -36,7 +36,11 @@ def task_routes(server: RunServer) -> APIRouter:
     async def get_task(run: str, task: int) -> Response:
         return data_response(await asyncio.to_thread(read_task, await server.find(run), task))
 
-    @routes.get("/runs/{run}/tasks/{task}/diff", summary="What the task changed, as a patch; with `file` of one file")
+    @routes.get(
+        "/runs/{run}/tasks/{task}/diff",
+        response_class=PatchResponse,
+        summary="What the task changed, as a patch; with `file` of one file",
+    )
     async def get_task_diff(run: str, task: int, file: str = "") -> Response:
         return await patch_response(file, diff_of_task, *await server.find(run), task)
 

@@ -167,6 +167,7 @@ def test_large_run_is_shown_and_followed(tmp_path: Any, chromium: Any) -> None:
             write(0.5, 1000)
             page.locator('html[data-seq="502"]').wait_for(state="attached")
             page.get_by_label("Find a task").fill("agent777")
+            page.locator('[data-task="1"]').wait_for(state="detached")
             assert page.locator("[data-task]").count() == 1
             page.get_by_label("Find a task").fill("")
             page.get_by_role("button", name="Show more").click()
@@ -182,8 +183,8 @@ def test_screen_reader_is_told_at_most_every_five_seconds(tmp_path: Any, chromiu
             page.goto(f"{address.partition('#')[0]}#/runs/{RUN}")
             page.locator("[data-task]").first.wait_for()
             page.evaluate(NOTE_ANNOUNCEMENTS)
-            for seq in (22, 42, 62):
-                write(0.2, 100)
+            for seq, seconds in ((12, 0.1), (32, 0.2), (42, 0.1)):  # each ends in other states
+                write(seconds, 100)
                 page.locator(f'html[data-seq="{seq}"]').wait_for(state="attached")
                 page.clock.run_for(2_500)
             page.clock.run_for(5_000)

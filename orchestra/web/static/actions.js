@@ -50,6 +50,11 @@ async function postDecision(run, path, values) {
   }
 }
 
+/** Close the dialog that a command came from, not one that was opened meanwhile. */
+function close(asking) {
+  if (state.asking === asking) update({ asking: null });
+}
+
 const lastLine = (output) => output.trim().split("\n").at(-1);
 
 /** Do it unless the same is being done: a second click while the first one is answered counts for nothing. */
@@ -109,16 +114,17 @@ export const actions = {
 
   /** Send a command to the run's process, and tell what it answered. */
   async send(path, values = {}) {
+    const { asking } = state;
     const done = await once(path, () => post(runPath(path), values));
     if (done) toast(done.answer);
-    update({ asking: null });
+    close(asking);
   },
   async decide(run, task, action, text = "", resume = false) {
-    const path = `/runs/${encode(run)}/tasks/${task}/resolve?resume=${resume}`;
+    const path = `/runs/${encode(run)}/tasks/${task}/resolve?resume=${resume}`, { asking } = state;
     const done = await once(`${run} ${task}`, () => postDecision(run, path, { action, text }));
     if (done?.ask) return update({ asking: askToResume(done.ask, () => actions.decide(run, task, action, text, true)) });
     if (done) toast(done.answer ?? "The run is resumed with your decision.", "status", runPlace({ run, task }));
-    update({ asking: null });
+    close(asking);
     if (done?.launch) watchResume(done.launch);
     if (state.place.screen === "queue") await readList();
   },
@@ -172,9 +178,9 @@ export const actions = {
 
   /** Change a plan by a command of `plan edit`. A plan that was changed meanwhile is shown anew. */
   async editPlan(words) {
-    const { name, repository, etag } = state.plan;
+    const { asking, plan: { name, repository, etag } } = state;
     const changed = await once("plan", () => post(planPath(name, "/edit", repository), { words }, { "If-Match": etag }));
-    update({ asking: null });
+    close(asking);
     if (changed) update({ plan: changed });
     else await actions.readPlan();
   },

@@ -59,7 +59,7 @@ def modes(agents: int, asked: argparse.Namespace) -> dict[str, Run]:
     if agents > 1:
         chosen[ALL_IN_ONE] = all_in_one
     if clis.is_installed():
-        for kind in clis.PROGRAMS:
+        for kind in clis.OURS:
             chosen |= {clis.OURS[kind]: clis.run_ours(kind), clis.PLAIN[kind]: clis.run_plain(kind)}
     if asked.bernstein:
         chosen[RIVAL] = Bernstein(asked.bernstein)

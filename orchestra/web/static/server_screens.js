@@ -18,7 +18,7 @@ export function Agents({ state }) {
     <h2>More agents</h2>
     <p>A run has as many agents at once as its <code>--max-agents</code>. Another run beside it holds its own files, so that no two agents change one file. In a terminal of the repository:</p>
     <pre tabindex="0" aria-label="A command">aider-orchestrator "what to change" --files src --max-agents 4</pre>
-    <p>or carry out a plan: <code>aider-orchestrator execute PLAN</code>, or <a href="#/new">start a run here</a>.</p>`;
+    <p>or carry out a plan: <code>aider-orchestrator execute PLAN</code>; in one of many jobs, a part of a plan that was cut: <code>aider-orchestrator execute PLAN --shard I/N</code>; or <a href="#/new">start a run here</a>.</p>`;
 }
 
 export function Locks({ state }) {

@@ -12,7 +12,7 @@ help:
 	@echo "make test    did I break it: the everyday tests, in 4 minutes         make check   ruff, mypy and sizes"
 	@echo "make test-all   every test that CI runs       make soak   the same at full counts, for hours"
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
-	@echo "make clis   Claude Code and Codex, for the tests that drive them"
+	@echo "make clis   Claude Code, Codex and forgepair, for the tests that drive them"
 	@echo "make serve   the dashboard of this repository's runs, in the browser"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"

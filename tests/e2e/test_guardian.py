@@ -1,6 +1,7 @@
 """The guardian stops a long attempt that leaves its task, and costs next to nothing for one that does not."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ EACH = Usage(8_000, 200)
 
 
 class Watched:
-    """An agent that drifts from its `drifts_at`th reply on (0: never), and a guardian that sees it in what is said."""
+    """An agent that drifts from its `drifts_at`th reply on (0: never), and a guardian that sees it in what is said. The
+    last reply of each attempt waits until the guardian has `looked` at as many attempts as have got so far."""
 
-    def __init__(self, drifts_at: int = 0) -> None:
-        self.drifts_at, self.looks, self.replies = drifts_at, 0, 0
+    def __init__(self, drifts_at: int = 0, last: int = 0) -> None:
+        self.drifts_at, self.looks, self.replies, self.last, self.ending = drifts_at, 0, 0, last, 0
 
     def __call__(self, request: Request) -> Reply:
         if "You watch an agent" in request.text:
@@ -34,8 +36,14 @@ class Watched:
             verdict = {"verdict": "drifting", "reason": "it writes poems"} if is_poem else {"verdict": "working"}
             return Reply(json.dumps(verdict))
         self.replies += 1
+        if request.body.get("n") == self.last:
+            self.ending += 1
+            return Reply("I am done.", usage=EACH, until=partial(self.has_looked, self.ending))
         drifts = self.drifts_at and self.replies >= self.drifts_at
         return Reply("I write another poem." if drifts else "I read app.py.", usage=EACH)
+
+    def has_looked(self, attempts: int) -> bool:
+        return self.looks >= attempts
 
 
 def run_guarded(folder: Path, server: ModelServer, count: int, *words: str) -> Ran:
@@ -67,7 +75,7 @@ def test_guardian_lets_twenty_good_attempts_pass_for_less_than_three_percent(tmp
     command = LOOP.format(count=10).replace("app.py", "part*.py")
     command = command.replace("part*.py", """$(sed -n '/^## Your files/,/^$/s/^- //p' "$AGENT_BRIEF")""")
     given = ("--plan", "many", "--model", MODEL, "--guardian", "--agent-kind", "exec", "--agent-cmd", command)
-    model = Watched()
+    model = Watched(last=10)
     with ModelServer(model) as server:
         ran = place.run(*given, server=server)
     assert (ran.code, ran.verdicts) == (0, ["applied"] * 20), ran.out + ran.err

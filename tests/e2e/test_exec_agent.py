@@ -91,6 +91,10 @@ REFUSED = {
         ("--agent-kind", "exec", "--model", MODEL),
         "An agent of kind exec needs a command. Give --agent-cmd",
     ),
+    "a command and no kind": (
+        ("--agent-cmd", "true", "--model", MODEL),
+        "--agent-cmd is not used: no task has an agent of kind exec. Add --agent-kind exec, or leave --agent-cmd out.",
+    ),
     "no program": (
         ("--agent-kind", "codex", "--model", MODEL),
         "Codex is not installed: there is no command codex. Install it (npm install -g @openai/codex)",

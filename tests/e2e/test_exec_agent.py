@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Usage
 from tests.support.runs import Place, Ran, assert_clean, make_place
 
@@ -193,3 +194,34 @@ def test_git_settings_that_a_command_writes_into_a_submodule_are_not_obeyed(tmp_
         ran = run_command(place, f"{ASK} && {EDIT} && {clone} && {hook}", server=server)
     assert (ran.code, ran.verdicts) == (0, ["applied"]), ran.out + ran.err
     assert not touched.exists() and list(ran.changed()) == ["app.py"]
+
+
+@pytest.mark.thorough
+def test_command_that_asks_beyond_its_limit_keeps_its_work_as_a_patch(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with answers(GOOD) as server:
+        ran = run_command(place, f"{ASK}; {EDIT}; {ASK}; {ASK}; {ASK}", "--max-iterations", "2", server=server)
+        assert server.count() == 2
+    assert (ran.code, ran.verdicts) == (1, ["iterations"]) and ran.changed() == {}, ran.out + ran.err
+    assert "return 2" in (place.repo / ran.agents["agent1"]["patch"]).read_text()
+    assert_clean(ran)
+
+
+@pytest.mark.thorough
+def test_command_whose_provider_goes_away_is_told_so(tmp_path: Path) -> None:
+    """It can be reached before the run, and refuses connections in the middle of it."""
+    place, asked = make_place(tmp_path, FILES), tmp_path / "asked"
+    command = f"{ASK} && {EDIT} && while [ -e {asked} ]; do sleep 0.1; done; {ASK}"
+    asked.touch()
+    with answers(GOOD) as server:
+        given = ("--change", "Return 2", "--no-prd", "--agents", "1", "--files", "app.py", "--model", MODEL)
+        running = place.start(
+            *(*given, "--agent-kind", "exec", "--agent-cmd", command, "--agent-timeout", "15"), server=server
+        )
+        wait_until(lambda: server.count() == 1, "the first request is there")
+        wait_until(lambda: list((place.repo / ".aider_logs").glob("agent1_*")), "the reply is written down")
+    asked.unlink()
+    ran = running.end()
+    assert (ran.code, ran.verdicts) == (4, ["unreachable"]), ran.out + ran.err
+    assert "return 2" in (place.repo / ran.agents["agent1"]["patch"]).read_text()
+    assert_clean(ran)

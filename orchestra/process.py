@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import stat
 import sys
 import termios
 import threading
@@ -205,11 +206,21 @@ def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
 
 
 def read_tail(path: Path, limit: int = TAIL) -> str:
-    """Read the end of an output file."""
-    with path.open("rb") as file:
+    """Read the end of an output file. Raise OSError for what a command may have put there instead, such as a link."""
+    with open_own_file(path, os.O_RDONLY) as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - limit))
         return file.read().decode("utf-8", "replace")
+
+
+def open_own_file(path: Path, flags: int) -> IO[bytes]:
+    """Open a file that we made where a command can write. Raise OSError if it is not a regular file any more: a link
+    leads out of the sandbox, and a pipe would block."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "ab")
 
 
 def is_terminal_closed(descriptor: int) -> bool:

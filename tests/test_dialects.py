@@ -9,6 +9,7 @@ import pytest
 
 from orchestra import dialects
 from orchestra.dialects import DIALECTS, Tokens, rate_headers
+from orchestra.gateway.decode import reply_facts
 
 ADDRESSES = [
     ("openai", "https://x.test/v1", "chat/completions", "https://x.test/v1/chat/completions"),
@@ -247,6 +248,44 @@ FAILURES = [
 @pytest.mark.parametrize(("status", "text", "failure"), FAILURES)
 def test_failures(status: int, text: str, failure: str) -> None:
     assert dialects.classify_failure(status, text.encode()) == failure
+
+
+BEGUN = {"type": "response.created", "response": {"status": "in_progress", "output": []}}
+SPOKEN = {"type": "message_start", "message": {"usage": {"input_tokens": 5}}}
+SAID = "You exceeded your current quota"
+STREAM_ERRORS: list[tuple[str, list[dict[str, Any]], str, str]] = [
+    ("responses", [BEGUN, {"type": "error", "code": "rate_limit_exceeded", "message": "Wait."}], "rate_limit", "Wait."),
+    (
+        "responses",
+        [BEGUN, {"type": "response.failed", "response": {"status": "failed", "error": {"message": SAID}}}],
+        *("quota", SAID),
+    ),
+    (
+        "responses",
+        [
+            BEGUN,
+            {"type": "response.failed", "response": {"output": [], "error": {"code": "server_error", "message": "Oh"}}},
+        ],
+        *("server", "Oh"),
+    ),
+    ("anthropic", [SPOKEN, {"type": "error", "error": {"type": "overloaded_error", "message": "Oh"}}], "server", "Oh"),
+    (
+        "openai",
+        [{"choices": [{"delta": {"content": ""}}], "error": {"code": "rate_limit_exceeded", "message": "Wait."}}],
+        *("rate_limit", "Wait."),
+    ),
+]
+
+
+@pytest.mark.parametrize(("dialect", "chunks", "failure", "message"), STREAM_ERRORS)
+def test_error_inside_of_a_stream(dialect: str, chunks: list[dict[str, Any]], failure: str, message: str) -> None:
+    reader = dialects.StreamReader(DIALECTS[dialect].new_joiner())
+    for chunk in chunks:
+        reader.feed(f"data: {json.dumps(chunk)}\n\n".encode())
+    assert not reader.finish_stream() and not reader.is_cut_off
+    facts = reply_facts(DIALECTS[dialect], reader.joined_body, b"")
+    assert (facts.is_reply, facts.message) == (False, message)
+    assert dialects.classify_stream_error(f"{facts.codes} {facts.message}") == failure
 
 
 MESSAGES = [

@@ -344,6 +344,22 @@ def test_the_limit_of_replies_holds_and_only_replies_count() -> None:
     assert heard[3].usage.requests == 0
 
 
+def test_requests_in_flight_count_for_the_limit_of_replies() -> None:
+    async def talk(server: ModelServer) -> list[str]:
+        async with door(server) as (gateway, heard):
+            ticket = agent(gateway, iterations=2)
+            asked = [asyncio.create_task(ask(gateway, ticket, "openai", n=n)) for n in range(1, 7)]
+            await until(lambda: len(heard) == 4)
+            answered.set()
+            await asyncio.gather(*asked)
+        return [exchange.failure for exchange in heard]
+
+    answered = threading.Event()
+    with ModelServer(lambda request: replace(hello(request), until=answered.is_set)) as server:
+        assert asyncio.run(talk(server)) == ["iterations"] * 4 + [""] * 2
+        assert server.count() == 2
+
+
 def test_an_agent_that_asks_the_same_again_could_not_read_the_reply_and_is_not_served_twice() -> None:
     async def talk(server: ModelServer) -> list[Exchange]:
         async with door(server) as (gateway, heard):

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,45 @@ def test_landlock_hides_secrets_and_processes(house: House) -> None:
         "write_the_system",
     }
     assert house.shell("exit 3")[0] == 3
+
+
+NETWORK = """
+import socket
+tries = {
+    "tcp": lambda: socket.create_connection(("127.0.0.1", OTHER), 2),
+    "fast open": lambda: socket.socket().sendto(b"x", socket.MSG_FASTOPEN, ("127.0.0.1", OTHER)),
+    "fast open message": lambda: socket.socket().sendmsg([b"x"], [], socket.MSG_FASTOPEN, ("127.0.0.1", OTHER)),
+    "mptcp": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262),
+    "udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+    "udp6": lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
+    "vsock": lambda: socket.socket(40, socket.SOCK_STREAM),
+    "pair": socket.socketpair,
+    "gateway": lambda: socket.create_connection(("127.0.0.1", PORT), 2),
+}
+for name, attempt in tries.items():
+    try:
+        attempt()
+        print(name)
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("mode", ["namespaces", "landlock"])
+def test_agent_reaches_nothing_but_the_port_of_the_gateway(house: House, mode: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gateway, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = {"PORT": gateway.getsockname()[1], "OTHER": other.getsockname()[1]}
+        house.sandbox = replace(house.sandbox, mode=mode)
+        order = house.sandbox.for_agent(ports["PORT"], house.tree, "")
+        script = f"PORT, OTHER = {ports['PORT']}, {ports['OTHER']}\n{NETWORK}"
+        assert house.run(house.python, "-c", script, order=order) == (0, "pair\ngateway\n")
+
+
+def test_shared_memory_of_an_agent_is_its_own(house: House) -> None:
+    name = f"/dev/shm/house-{os.getpid()}"
+    order = house.sandbox.for_agent(1, house.tree, "")
+    assert house.run("sh", "-c", f"echo x > {name} && cat {name}", order=order) == (0, "x\n")
+    assert not Path(name).exists()
 
 
 def test_configuration_of_git_without_addresses_and_tokens() -> None:

@@ -1,15 +1,17 @@
 """Run an agent that is a program of its own, in a sandbox, and read how it ended."""
 
 import asyncio
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from orchestra.agents.base import Agent, AgentOutcome
 from orchestra.agents.seat import AgentJob
-from orchestra.process import NO_SANDBOX, read_tail, run_command
+from orchestra.process import NO_SANDBOX, open_own_file, read_tail, run_command
 
 BRIEF, ERRORS = "brief.md", "brief.md.err"
 # The brief may be longer than one argument may be. What is printed on stderr must not stand between lines of JSON.
@@ -26,7 +28,7 @@ async def run_agent_command(agent: Agent, job: AgentJob, tree: str, sandbox: str
     brief.write_text(job.message, encoding="utf-8")
     command = ["/bin/sh", "-c", STREAMS, str(brief), *job.argv]
     ended = await run_command(command, cwd=job.cwd, env=job.env, output=job.output_file, sandbox=sandbox)
-    printed = await asyncio.to_thread(read_tail, job.output_file, MOST_PRINTED)
+    printed = await asyncio.to_thread(read_printed, job.output_file, MOST_PRINTED)
     errors = await asyncio.to_thread(append_errors, job)
     if ended.code == NO_SANDBOX_MADE and "the sandbox cannot be made" in printed:
         return AgentOutcome("crashed", ended.code, failure=printed.strip()[-300:])
@@ -39,12 +41,19 @@ async def run_agent_command(agent: Agent, job: AgentJob, tree: str, sandbox: str
 
 def append_errors(job: AgentJob) -> str:
     """Put the end of what was printed on stderr behind the rest of the output, and return it."""
-    path = job.folder / ERRORS
-    errors = read_tail(path, MOST_ERRORS) if path.is_file() else ""
+    errors = read_printed(job.folder / ERRORS, MOST_ERRORS)
     if errors:
-        with job.output_file.open("a", encoding="utf-8") as file:
-            file.write(f"\n{errors}")
+        with suppress(OSError), open_own_file(job.output_file, os.O_WRONLY | os.O_APPEND) as file:
+            file.write(f"\n{errors}".encode())
     return errors
+
+
+def read_printed(path: Path, most: int) -> str:
+    """Read the end of what an agent printed; empty if it has put something else there."""
+    try:
+        return read_tail(path, most)
+    except OSError:
+        return ""
 
 
 def find_program(agent: Agent, environ: Mapping[str, str]) -> str:

@@ -64,7 +64,7 @@ def confine_process(spec):
     sandbox.check_result(sandbox.LIBC.syscall(sandbox.LANDLOCK_RESTRICT, ruleset, 0), "Landlock")
     os.close(ruleset)
     if spec["port"]:
-        sandbox.restrict_scopes(spec["port"], 0)
+        sandbox.restrict_network(spec["port"])
 
 
 def allow_below(folder, ruleset, rights, hidden, frozen):

@@ -137,7 +137,16 @@ def drop_privileges(port=0):
     LIBC.prctl(DUMPABLE, 0, 0, 0, 0)
     restrict_scopes(0, SCOPES)  # older kernels have no scopes: abstract sockets stay reachable
     if port:
-        restrict_scopes(port, 0)  # older kernels have no rules about ports: the whole network stays reachable
+        restrict_network(port)
+
+
+def restrict_network(port):
+    """Allow TCP connections to this port only, and no other protocol."""
+    restrict_scopes(port, 0)  # older kernels have no rules about ports: all of TCP stays reachable
+    # Landlock knows TCP's connect only, so seccomp refuses what sends by other ways: UDP (DNS), MPTCP, fast open.
+    import seccomp
+
+    seccomp.restrict_sockets(LIBC)
 
 
 def restrict_scopes(port, scopes):
@@ -199,7 +208,7 @@ def build_view(spec):
             show_without(os.path.dirname(path), [os.path.basename(path)])
         mount_tree(shown[path], path, writable=path in spec["writable"])
     cover_run()
-    make_dev()
+    make_dev(own_memory=bool(spec["port"]))
     make_proc()
     if again is not None:
         mount_tree(again, spec["seen_as"], writable=True)
@@ -318,11 +327,16 @@ def cover_run():
         mount_tree(tree, os.path.join(run, name), writable=os.getuid() != 0)
 
 
-def make_dev():
-    trees = {name: open_tree(f"/dev/{name}") for name in (*DEVICES, "shm") if os.path.exists(f"/dev/{name}")}
+def make_dev(own_memory):
+    """Show harmless devices, and the machine's shared memory or an own one."""
+    names = DEVICES if own_memory else (*DEVICES, "shm")
+    trees = {name: open_tree(f"/dev/{name}") for name in names if os.path.exists(f"/dev/{name}")}
     mount("tmpfs", "/dev", "tmpfs", NO_SUID | NO_EXEC, "mode=755")
     for name, tree in trees.items():
         mount_tree(tree, f"/dev/{name}", writable=True)
+    if own_memory:
+        os.mkdir("/dev/shm")
+        mount("tmpfs", "/dev/shm", "tmpfs", NO_SUID | NO_DEV, "mode=1777")
     os.mkdir("/dev/pts")
     mount("devpts", "/dev/pts", "devpts", NO_SUID | NO_EXEC, "newinstance,ptmxmode=0666,mode=620")
     os.symlink("pts/ptmx", "/dev/ptmx")

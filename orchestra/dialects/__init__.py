@@ -10,6 +10,7 @@ from orchestra.dialects.failures import (
     LONGEST_ERROR,
     classify_failure,
     classify_stream_error,
+    error_codes,
     error_message,
     full_error_message,
     is_html,

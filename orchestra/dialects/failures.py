@@ -20,6 +20,7 @@ QUOTA_OR_RATE_WORDS = "exceeded your current quota"
 RATE_WORDS = re.compile("rate.?limit|too many requests")
 SERVER_WORDS = re.compile("overloaded|internal.{0,8}error|server.?error|an error occurred while processing")
 KEY_WORDS = re.compile("api key not valid|api_key_invalid")
+CODE_FIELDS, LONGEST_CODES = ("code", "type"), 200  # characters
 LONGEST_ERROR = 1 << 16  # bytes of an error body that are read
 
 
@@ -41,8 +42,10 @@ def classify_failure(status: int, raw: bytes) -> str:
 
 
 def classify_stream_error(message: str) -> str:
-    """Return the failure class of a stream that ended with an error, by the provider's sentence."""
+    """Return the failure class of a stream that ended with an error, by the provider's codes and its sentence."""
     words = message.lower()
+    if QUOTA_OR_RATE_WORDS in words and "retrydelay" not in words:
+        return "quota"
     classes = {"context": CONTEXT_WORDS, "quota": QUOTA_WORDS, "rate_limit": RATE_WORDS, "server": SERVER_WORDS}
     return next((name for name, pattern in classes.items() if pattern.search(words)), "garbage")
 
@@ -69,11 +72,20 @@ def error_message(raw: bytes) -> str:
     return full_error_message(raw[:LONGEST_ERROR])[:300]
 
 
+def error_codes(raw: bytes) -> str:
+    """Return the codes and types of an error body: its sentence may say less."""
+    found, codes = parse_json_or_none(raw[:LONGEST_ERROR]), list[str]()
+    while isinstance(found, dict):
+        codes += [value for name in CODE_FIELDS if isinstance(value := found.get(name), str)]
+        found = found.get("error")
+    return " ".join(codes)[:LONGEST_CODES]
+
+
 def full_error_message(raw: bytes) -> str:
     """Return the whole message: a key in it must be removed before it is cut."""
     body = parse_json_or_none(raw)
     found: Any = body[0] if isinstance(body, list) and body else body
-    if isinstance(found, dict) and is_object_list(found.get("choices")) and found["choices"]:
+    if isinstance(found, dict) and not found.get("error") and is_object_list(found.get("choices")) and found["choices"]:
         found = found["choices"][0]
     while isinstance(found, dict):
         found = found.get("error") or found.get("message") or found.get("detail") or ""

@@ -58,7 +58,7 @@ class StreamReader:
             self.add_chunk(chunk)
 
     def add_chunk(self, chunk: Body) -> None:
-        if chunk.get("error"):
+        if chunk.get("error") or chunk.get("type") == "error":
             self.error = chunk
         self.joiner.add_chunk(chunk)
 

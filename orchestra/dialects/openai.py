@@ -183,7 +183,7 @@ class Responses(OpenAi):
     def is_reply(self, body: Any) -> bool:
         """Whether it is a reply: one that failed, or has just begun, has an output too."""
         ended = isinstance(body, dict) and (body.get("status") or "completed") in ENDED
-        return ended and is_object_list(body.get("output"))
+        return ended and is_object_list(body.get("output")) and not body.get("error")
 
     def reply_text(self, body: Body) -> str:
         return content_text([item for item in object_items(body.get("output")) if item.get("type") in SHOWN_ITEMS])

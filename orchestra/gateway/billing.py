@@ -95,10 +95,10 @@ class ClientPass:
     def usage(self) -> Usage:
         return sum((exchange.usage for exchange in self.exchanges), Usage())
 
-    @property
-    def is_exhausted(self) -> bool:
+    def is_exhausted(self, in_flight: int) -> bool:
+        """Whether its replies are used up, if the requests in flight get theirs."""
         replies = sum(not exchange.failure for exchange in self.exchanges)
-        return bool(self.iterations) and replies >= self.iterations
+        return bool(self.iterations) and replies + in_flight >= self.iterations
 
     @property
     def has_failed(self) -> bool:

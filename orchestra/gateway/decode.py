@@ -61,6 +61,7 @@ class ReplyFacts:
     finish: str = ""
     tokens: Tokens = NO_TOKENS
     message: str = ""
+    codes: str = ""  # of an error
     mended: bytes | None = None
 
 
@@ -160,7 +161,7 @@ def read_reply_facts(dialect: Dialect, kind: str, raw: bytes) -> ReplyFacts:
 def reply_facts(dialect: Dialect, body: dialects.Body, raw: bytes, *, mend: bool = False) -> ReplyFacts:
     if not dialect.is_reply(body):
         error_body = json.dumps(body)[: dialects.LONGEST_ERROR].encode() if body and not mend else raw
-        return ReplyFacts(message=dialects.error_message(error_body))
+        return ReplyFacts(message=dialects.error_message(error_body), codes=dialects.error_codes(error_body))
     clean = dialects.readable_reply(dialect, body) if mend else body
     return ReplyFacts(
         is_reply=True,

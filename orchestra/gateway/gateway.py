@@ -182,7 +182,7 @@ class Gateway:
         if ask.ticket.has_failed:
             self.asks.discard(ask)
             return final_error(ask.dialect, 400)
-        if ask.ticket.is_exhausted:
+        if ask.ticket.is_exhausted(self.count_earlier(ask)):
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
         if ask.ticket.forbids_repeat(ask.facts.identity):
             return self.refuse(ask, "garbage", 200, "the agent could not read this provider's reply")
@@ -211,6 +211,10 @@ class Gateway:
             again = again or ask.drop_refused_marks(outcome)
             if not (again and ask.ticket.token in self.passes):
                 return self.refuse(ask, outcome.failure, outcome.status, outcome.message)
+
+    def count_earlier(self, ask: PendingRequest) -> int:
+        """Count the client's requests that came before this one and are not answered yet."""
+        return sum(other.ticket is ask.ticket and other.number < ask.number for other in self.asks)
 
     async def send_upstream(self, ask: PendingRequest, turn: SentRequest) -> "Response | Refusal":
         import httpx
@@ -353,7 +357,7 @@ class Gateway:
         if facts is None:
             return Refusal("server", 200, NO_END, lost=True)
         if not facts.is_reply:
-            return Refusal(dialects.classify_stream_error(facts.message), 200, facts.message)
+            return Refusal(dialects.classify_stream_error(f"{facts.codes} {facts.message}"), 200, facts.message)
         ask.lane.record_reply(turn)
         if useless := ask.unusable_reason(facts):
             return self.refuse(ask, useless[0], 200, useless[1], ask.bill_reply(facts))

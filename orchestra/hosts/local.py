@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from orchestra.agents import AGENTS
 from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentOutcome, AttemptOrder, WorktreeSetup
-from orchestra.agents.commands import run_agent_command
+from orchestra.agents.commands import MOST_PRINTED, read_printed, run_agent_command
 from orchestra.agents.seat import OUTPUT, AgentJob, AgentProcesses, agent_environment, git_config_variables
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
 from orchestra.gates.provision import provision_gate
@@ -26,7 +26,6 @@ from orchestra.workspace.repository import Entry, Repository
 from orchestra.workspace.trees import Tree, Trees, provision_tree, temporary_tree
 
 CUT_SHORT = ("stopped", "crashed")  # ends of an agent that did not finish
-MOST_PRINTED = 8 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ class LocalHost:
             # An agent's .gitattributes may keep git from storing what is refused. That costs only its patch.
             with contextlib.suppress(GitFailed, OSError):
                 everything = await collect.commit_everything(tree, changes)
-        printed = await asyncio.to_thread(read_printed, tree.path.parent / OUTPUT)
+        printed = await asyncio.to_thread(read_printed, tree.path.parent / OUTPUT, MOST_PRINTED)
         return AttemptResult(outcome, changes, commit, everything or commit, printed=printed)
 
     # --- gates
@@ -205,14 +204,6 @@ class LocalHost:
 
     def holds_key(self, content: bytes) -> bool:
         return any(key.encode() in content for key in self.command_environment.keys)
-
-
-def read_printed(path: Path) -> str:
-    """Read what the agent printed."""
-    try:
-        return read_tail(path, MOST_PRINTED)
-    except OSError:
-        return ""
 
 
 async def set_up_worktree(

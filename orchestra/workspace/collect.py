@@ -52,8 +52,9 @@ async def collect_changes(
     `takes_all`: the agent can delete files and change their modes and last lines, so it means to."""
     mine = set(owned)
     changed = await touched_paths(tree)
-    present = [path for path, code in changed.items() if code != IGNORED and is_text_file(tree.path / path)]
-    gone = [path for path, code in changed.items() if takes_all and "D" in code and not path_exists(tree.path / path)]
+    reached = {path: code for path, code in changed.items() if not is_beyond_link(tree.path, path)}
+    present = [path for path, code in reached.items() if code != IGNORED and is_text_file(tree.path / path)]
+    gone = [path for path, code in reached.items() if takes_all and "D" in code and is_deleted(tree.path / path)]
     textual = [*present, *gone]
     attributes = [path for path in present if permit and is_gitattributes(path) and permit.refusal_for(path)]
     async with base_versions(tree, attributes):
@@ -107,8 +108,15 @@ async def stage_paths(tree: Tree, paths: Iterable[str]) -> list[str]:
     if tree.index is None or tree.index_stamp() != tree.index:
         # --reset keeps the index's knowledge of which files are unchanged, without reading them.
         await tree.git.raw("read-tree", "--reset", tree.base)
-    await tree.git.raw("update-index", "--add", "--remove", "-z", "--stdin", input=join_nul(list(paths)))
+    await update_index(tree, paths)
     return await tree.git.paths("diff-index", "--cached", "--name-only", "--no-renames", "-z", tree.base)
+
+
+async def update_index(tree: Tree, paths: Iterable[str]) -> None:
+    """Put these paths into the index as they are in the worktree. Deleted ones first: a file may have become a folder,
+    or a folder a file."""
+    listed = sorted(paths, key=lambda path: (tree.path / path).is_file())
+    await tree.git.raw("update-index", "--add", "--remove", "-z", "--stdin", input=join_nul(listed))
 
 
 async def touched_paths(tree: Tree) -> dict[str, str]:
@@ -129,6 +137,16 @@ def is_text_file(path: Path) -> bool:
     return True
 
 
+def is_beyond_link(root: Path, path: str) -> bool:
+    """Whether a folder of the path has been replaced by a symbolic link: what is there lies outside of the worktree."""
+    return any((root / folder).is_symlink() for folder in Path(path).parents)
+
+
+def is_deleted(path: Path) -> bool:
+    """Whether the file is gone. A folder may be in its place."""
+    return not path_exists(path) or (path.is_dir() and not path.is_symlink())
+
+
 async def commit_changes(tree: Tree, changes: Changes, message: str, parent: str) -> str:
     """Make one commit of the accepted paths. By plumbing: no hooks, and not the user's index. Its parent is where the
     task began, which may precede the tree's base: all attempts at a task are one commit."""
@@ -146,7 +164,7 @@ async def commit_everything(tree: Tree, changes: Changes) -> str:
     """Commit every change on the tree's base, also refused ones: for a patch."""
     async with base_versions(tree, list(filter(is_gitattributes, changes.protected))):
         await stage_paths(tree, changes.own)
-    await tree.git.raw("update-index", "--add", "--remove", "-z", "--stdin", input=join_nul(list(changes.untaken)))
+    await update_index(tree, changes.untaken)
     written = await tree.git.text("write-tree")
     return await tree.git.text("commit-tree", written, "-p", tree.base, "-m", "All that was changed")
 

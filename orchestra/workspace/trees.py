@@ -205,7 +205,8 @@ def files_under(path: Path) -> Iterator[Path]:
 async def tree_status(tree: Tree) -> dict[str, Signature]:
     """Return every path that differs from the worktree's commit, ignored ones too, with a stamp of its version."""
     words = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
-    lines = await tree.git.paths(*words)
+    # Inside of a submodule, git would obey settings that an agent can have written there.
+    lines = await tree.git.paths(*words, "--ignore-submodules=dirty")
     return {line[3:]: file_signature(line[:2], tree.path / line[3:]) for line in lines}
 
 

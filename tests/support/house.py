@@ -57,15 +57,15 @@ class House:
     def order(self) -> str:
         return self.sandbox.guard_argument(self.tree)
 
-    def command(self, *words: str, grace: str = "1") -> list[str]:
+    def command(self, *words: str, grace: str = "1", order: str = "") -> list[str]:
         child = self.root / "child" if self.user else CHILD
-        return [self.python, "-I", "-S", str(child / "guard.py"), grace, self.order(), *words]
+        return [self.python, "-I", "-S", str(child / "guard.py"), grace, order or self.order(), *words]
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
+    def start(self, *words: str, order: str = "") -> "subprocess.Popen[str]":
         env = {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.tree.parent)}
         who = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
         child: subprocess.Popen[str] = subprocess.Popen(
-            self.command(*words),
+            self.command(*words, order=order),
             cwd=self.tree,
             env=env,
             stdin=subprocess.PIPE,
@@ -76,8 +76,8 @@ class House:
         )
         return child
 
-    def run(self, *words: str) -> tuple[int, str]:
-        child = self.start(*words)
+    def run(self, *words: str, order: str = "") -> tuple[int, str]:
+        child = self.start(*words, order=order)
         printed = child.stdout.read() if child.stdout else ""
         return child.wait(), printed
 

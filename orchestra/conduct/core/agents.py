@@ -32,8 +32,13 @@ def list_assignments(settings: Settings, tasks: Collection[Assignment]) -> Colle
 
 def check_agents(settings: Settings, model: Model, tasks: Collection[Assignment]) -> None:
     """Check each kind of agent with the model that it gets, before anything is paid."""
-    for kind, asked in dict.fromkeys(agents_with_models(settings, model, tasks)):
+    agents = dict.fromkeys(agents_with_models(settings, model, tasks))
+    for kind, asked in agents:
         check_agent(settings, AGENTS[kind], asked)
+    kinds = {kind for kind, _ in agents} | {role.kind for role in settings.roles.values()}
+    if settings.source_of("agent_cmd") == "flag" and "exec" not in kinds:
+        hint = "Add --agent-kind exec, or leave --agent-cmd out."
+        raise SettingsError("--agent-cmd is not used: no task has an agent of kind exec.", hint=hint)
 
 
 def agents_with_models(settings: Settings, model: Model, tasks: Collection[Assignment]) -> Iterator[tuple[str, Model]]:

@@ -173,11 +173,13 @@ DECISION_ACTIONS = {"retry": False, "brief": True, "abandon": False, "spawn": Tr
 
 @dataclass(frozen=True)
 class Decision:
-    """A person's decision about a waiting task: one of DECISION_ACTIONS, with a text."""
+    """A person's decision about a waiting task: one of DECISION_ACTIONS, with a text, and where it was made."""
 
     task: int
     action: str
     text: str = ""
+    question: int | None = None  # that it answers; None: the one that stands
+    source: str = ""
 
 
 @dataclass(frozen=True)

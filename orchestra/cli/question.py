@@ -33,6 +33,7 @@ HELP = (
     "with the same files. After t you get the files in a folder that is named then. A task left for later keeps "
     "waiting, and the run ends with exit code 5. To decide about it at any time, from any terminal:"
 )
+HERE = "the terminal of the run"
 LETTERS = {"r": "retry", "s": "spawn", "a": "abandon", "t": "take"}
 
 
@@ -85,7 +86,7 @@ def parse_decision(task: int, line: str) -> Decision | None:
     letter, _, text = line.partition(" ")
     action = LETTERS.get(letter.lower(), "")
     is_valid = action and (text.strip() or action != "spawn")
-    return Decision(task, action, text.strip()) if is_valid else None
+    return Decision(task, action, text.strip(), source=HERE) if is_valid else None
 
 
 async def read_typed_line() -> str:

@@ -58,6 +58,7 @@ class CommandAnswered(Payload, kind="command", kw_only=True, needs=("name",)):
     token: str
     answer: str
     refused: bool
+    source: str = optional_field("")  # where it came from
 
 
 class RunPaused(Payload, kind="run_paused", needs=("paused",)):

@@ -131,6 +131,7 @@ class TaskResolved(Payload, kind="resolved", of_task=True, needs=("action",)):
 
     action: str
     text: str
+    source: str = optional_field("")  # where the person decided
 
 
 class WorktreeLent(Payload, kind="lent", of_task=True, needs=("start", "parent")):

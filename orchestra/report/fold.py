@@ -169,6 +169,12 @@ def task_report_from_plan(task: Task) -> TaskReport:
     return record
 
 
+def note_question(record: TaskReport, event: Event) -> None:
+    """A failure, and the question that comes from it, are one thing to decide about."""
+    if record.asked_at <= record.decided_at:
+        record.asked_at = event.seq
+
+
 def fold_tasks(payload: Payload, report: Report, event: Event) -> None:
     match payload:
         case events.TaskMoved():
@@ -176,7 +182,10 @@ def fold_tasks(payload: Payload, report: Report, event: Event) -> None:
             record.state = payload.state
             if record.state != TaskState.WAITING_HUMAN:
                 record.asks = ""
+            if record.state == TaskState.FAILED:
+                note_question(record, event)
         case events.AttemptStarted():
+            task_report(report, event.task).asked_at = 0
             fold_attempt_started(payload, report, event)
         case events.AiderReady():
             # The time before does not count as work: attempts only prepared worktrees.
@@ -188,11 +197,14 @@ def fold_tasks(payload: Payload, report: Report, event: Event) -> None:
         case events.BranchKept():
             task_report(report, event.task).branch = payload.branch
         case events.HumanNeeded():
-            task_report(report, event.task).asks = payload.why
+            record = task_report(report, event.task)
+            record.asks = payload.why
+            note_question(record, event)
         case events.TaskResolved():
             record = task_report(report, event.task)
             question = record.asks or record.held or record.cause
-            record.decisions.append(DecisionMade(question, payload.action, payload.text))
+            record.decisions.append(DecisionMade(question, payload.action, payload.text, payload.source))
+            record.decided_at = event.seq
             report.decision_texts += [payload.text] if payload.text else []
         case events.WorktreeLent():
             task_report(report, event.task).lent = payload

@@ -322,6 +322,14 @@ def decision_phrase(decision: DecisionMade) -> str:
     return f"A person {DECISION_PHRASES.get(decision.action, safe_line(decision.action, 60))}"
 
 
+def decided_sentence(task: TaskReport) -> str:
+    """Return who decided about a task and what, for a person who decides about it too."""
+    last = task.decisions[-1]
+    phrase = "A person took it" if last.action == "take" else decision_phrase(last)  # it may not be done yet
+    source = f", from {safe_line(last.source, 100)}" if last.source else ""
+    return f"Task {task.id} was decided already: {phrase[0].lower()}{phrase[1:]}{source}. It is {task.state} now."
+
+
 def review_phrase(review: Review) -> str:
     """The critic, the attempt and the outcome."""
     outcome = "passed" if review.ok else "not reviewed" if review.missing else "failed"

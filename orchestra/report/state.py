@@ -65,6 +65,7 @@ class DecisionMade(Record):
     asked: str
     action: str
     text: str
+    source: str = optional_field("")
 
 
 @dataclass
@@ -98,6 +99,8 @@ class TaskReport:
     attempts: int = 0
     waits: str = ""  # the provider or agent it waits for, and why
     asks: str = ""  # why it waits for a person
+    asked_at: int = 0  # the event that a decision answers: a failure or question since the last attempt
+    decided_at: int = 0  # the event of the last decision
     replaced: int = 0  # the task that replaces it
     lent: events.WorktreeLent | None = None  # the worktree that a person got
     by_hand: bool = False

@@ -83,7 +83,7 @@ def run_ended_event(report: Report, code: int, error: str, signal: int) -> RunEn
 
 
 # Fields of a task that the summary has elsewhere, or omits.
-OMITTED_TASK_FIELDS = ("id", "iterations", "proposed", "needs", "priority", "brief")
+OMITTED_TASK_FIELDS = ("id", "iterations", "proposed", "needs", "priority", "brief", "asked_at", "decided_at")
 
 
 def agent_record(task: TaskReport, log: str) -> dict[str, Any]:

@@ -246,7 +246,10 @@ def read_decision(task: int, values: Mapping[str, Any]) -> Decision:
         raise ApiError(400, f"`action` must be {', '.join(DECISION_ACTIONS)}.")
     if DECISION_ACTIONS[action] and not text.strip():
         raise ApiError(400, f"`{action}` needs a `text`.")
-    return Decision(task, action, text)
+    question = values.get("question")
+    if question is not None and type(question) is not int:
+        raise ApiError(400, "`question` must be the number that the task's row has.")
+    return Decision(task, action, text, question)
 
 
 def decision_words(run: str, decision: Decision) -> tuple[list[str], str]:

@@ -63,6 +63,7 @@ def task_row(report: Report, detail: RunDetail, task: TaskReport, seq: int) -> R
         "cause": task.cause,
         "remedy": task.remedy,
         "asks": task.asks,
+        "question": task.asked_at,
         "waits": task.waits,
         "held": task.held,
         "commit": task.commit,

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from orchestra import events
-from orchestra.events import Event, HumanNeeded, UnreadableEvent
+from orchestra.events import Event, UnreadableEvent
 from orchestra.model import TaskState
 from orchestra.report.detail import RunDetail, detail_event
 from orchestra.report.fold import fold_event
@@ -43,7 +43,6 @@ class RunFold:
         self.common_seq = 0  # of the last event that may have changed all rows
         self.work_seq = 0  # of the last event with which agents began to work, or none did any more
         self.task_seqs: dict[int, int] = {}
-        self.ask_seqs: dict[int, int] = {}  # by task, the event with its last question to a person
 
     def fold(self, event: Event) -> None:
         if isinstance(event.payload, UnreadableEvent):
@@ -59,8 +58,6 @@ class RunFold:
             self.common_seq = self.common_seq if isinstance(event.payload, ROWLESS) else event.seq
         else:
             self.task_seqs[event.task] = event.seq
-        if isinstance(event.payload, HumanNeeded):
-            self.ask_seqs[event.task or 0] = event.seq
 
     def row_seq(self, task: int) -> int:
         """Return the number of the event that changed the task's row last. Accepted tasks are combined as soon as no
@@ -109,7 +106,7 @@ def freeze_mapping(content: dict[Any, Any]) -> MappingProxyType[Any, Any]:
     return MappingProxyType(content)
 
 
-PACKED = ("report", "detail", "seq", "time", "common_seq", "work_seq", "task_seqs", "ask_seqs")
+PACKED = ("report", "detail", "seq", "time", "common_seq", "work_seq", "task_seqs")
 
 
 class Checkpoints:

@@ -124,7 +124,8 @@ def test_decision_from_another_terminal_counts_at_once(tmp_path: Path) -> None:
         assert any("Decided elsewhere: Task 2 is tried again." in line for line in shown), shown
         assert (place.repo / "hopeless.py").read_text().endswith(HI + "\n")
         again = place.run("resolve", stamp, "2", "--retry", HINT)
-        assert again.code != 0 and again.out == "" and "only a failed or waiting task" in again.err
+        assert again.code != 0 and again.out == ""
+        assert "a person had it retried, from another terminal. It is complete" in again.err
 
 
 def test_question_gives_way_to_a_task_that_is_added(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """`resume`, `retry`, `restart` and `resolve`, and the run that they name."""
 
+import os
 from argparse import ArgumentTypeError, Namespace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from orchestra.cli.command_io import add_all, add_required_run, add_required_task, add_run_argument
-from orchestra.cli.commands.steer import ask_run_owner
+from orchestra.cli.commands.steer import TERMINAL, ask_run_owner
 from orchestra.cli.consent import print_refused
 from orchestra.cli.find import LATEST, match_run_name, open_run_index
 from orchestra.cli.launch import Story, run_until_done
@@ -17,7 +18,7 @@ from orchestra.conduct.previous.sessions import PreviousSessions, find_previous_
 from orchestra.errors import UsageError
 from orchestra.journal import jsonl
 from orchestra.model import Decision
-from orchestra.settings import Settings
+from orchestra.settings import LAUNCH, Settings
 from orchestra.workspace.git import top_level
 from orchestra.workspace.tracked import may_be_tracked
 
@@ -109,7 +110,9 @@ def cmd_resolve(arguments: Namespace, story: Story) -> int:
     """Decide about a task that failed or waits for you. If a process works on the run, it carries the decision out;
     otherwise the run is resumed for it."""
     action, text = arguments.decision
-    decision = Decision(arguments.task, action, read_brief_file(text) if action == "brief" else text)
+    source = "the dashboard" if os.environ.get(LAUNCH) else TERMINAL
+    text = read_brief_file(text) if action == "brief" else text
+    decision = Decision(arguments.task, action, text, source=source)
     settings, past = find_run_to_resume(arguments)
     if answer := ask_owner_if_any(settings, past.stamp, "resolve", decision.task, action=action, text=decision.text):
         print(answer)

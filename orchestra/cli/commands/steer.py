@@ -27,6 +27,7 @@ from orchestra.plan.draft import PRIORITIES
 
 ANSWER_TIMEOUT = 5.0  # seconds; an owner looks for commands several times a second
 LOOK_PAUSE = 0.05
+TERMINAL = "another terminal"  # where a command comes from
 STOP_TIMEOUT = 30.0
 
 
@@ -149,13 +150,14 @@ def ask_run_owner(
     values: Mapping[str, Any] | None = None,
     *,
     timeout: float = ANSWER_TIMEOUT,
+    source: str = TERMINAL,
 ) -> str:
     """Return the owner's answer, or nothing if none comes in time. Raises RequestRefused.
 
     The time is counted in looks, because on a busy machine these are as slow as the owner's.
     """
     token = secrets.token_hex(8)
-    store.post_command(key, run, kind, task, {**(values or {}), "token": token})
+    store.post_command(key, run, kind, task, {**(values or {}), "token": token, "source": source})
     for _ in range(round(timeout / LOOK_PAUSE)):
         for event in store.read_events(key, run, kinds=(CommandAnswered.kind,)):
             answer = event.payload

@@ -15,7 +15,7 @@ from orchestra.conduct.previous.sessions import PreviousSessions
 from orchestra.errors import RequestRefused
 from orchestra.journal.store import Command
 from orchestra.model import DECISION_ACTIONS, Decision, Judgement, Task, TaskState, Verdict
-from orchestra.report.phrases import resolve_command
+from orchestra.report.phrases import decided_sentence, resolve_command
 from orchestra.report.state import TaskReport
 from orchestra.workspace import by_hand
 from orchestra.workspace.collect import binary_diff
@@ -23,18 +23,25 @@ from orchestra.workspace.collect import binary_diff
 HINT = "A person who has seen the failed attempts says:"
 INSTEAD = "This takes the place of a task that could not be done. That task was:"
 PERSON = "a person"
+DECIDABLE = (TaskState.FAILED, TaskState.WAITING_HUMAN)
 
 
 def take_decisions(scheduler: Scheduler, previous: PreviousSessions | None) -> None:
     """Accept decisions from other terminals, and apply the one for which the run was resumed."""
 
     def resolve(command: Command) -> str:
-        action, text = str(command.data.get("action")), str(command.data.get("text", ""))
-        return scheduler.announce(apply_decision(scheduler, Decision(command.task or 0, action, text)))
+        return scheduler.announce(apply_decision(scheduler, decision_of(command)))
 
     scheduler.run.services.commands["resolve task"] = resolve
     if previous is not None and previous.decision is not None:
         scheduler.run.emit(events.Note(apply_decision(scheduler, previous.decision)))
+
+
+def decision_of(command: Command) -> Decision:
+    action, text, question = str(command.data.get("action")), str(command.data.get("text", "")), None
+    if type(command.data.get("question")) is int:
+        question = command.data["question"]
+    return Decision(command.task or 0, action, text, question, str(command.data.get("source", "")))
 
 
 async def ask_about_waiting_tasks(scheduler: Scheduler, postponed: set[int]) -> bool:
@@ -84,9 +91,22 @@ def apply_decision(scheduler: Scheduler, decision: Decision) -> str:
         raise RequestRefused(f"There is no decision {decision.action!r}: {', '.join(ACTIONS)}.")
     if DECISION_ACTIONS[decision.action] and not decision.text.strip():
         raise RequestRefused(f"The decision {decision.action!r} needs a text.")
+    refuse_late_decision(scheduler.run.state.report.tasks.get(decision.task), decision.question)
     task = scheduler.find_idle_task(decision.task, "a failed or waiting task can be resolved")
-    scheduler.run.emit(events.TaskResolved(decision.action, decision.text), task.id)
+    scheduler.run.emit(events.TaskResolved(decision.action, decision.text, decision.source), task.id)
     return ACTIONS[decision.action](scheduler, task, decision.text)
+
+
+def refuse_late_decision(record: TaskReport | None, question: int | None) -> None:
+    """Refuse a decision about a question that another decision has answered."""
+    if record is None:
+        return
+    answered = record.asked_at if question is None else question
+    is_open = question is None and record.state in DECIDABLE
+    if answered < record.decided_at and not is_open:
+        raise RequestRefused(decided_sentence(record))
+    if answered != record.asked_at:
+        raise RequestRefused(f"Task {record.id} has another question now: {record.asks or record.cause}")
 
 
 def retry_with_hint(scheduler: Scheduler, task: Task, hint: str) -> str:

@@ -267,14 +267,24 @@ async def answer_command(run: Run, command: Command) -> None:
     carry_out, refused = run.services.commands.get(name), False
     try:
         if carry_out is None:
-            raise RequestRefused(f"The run cannot {name} now.")
+            raise RequestRefused(refusal_of(run, name))
         result = carry_out(command)
         answer = result if isinstance(result, str) else await result
     except RequestRefused as why:
         answer, refused = str(why), True
     token = str(command.data.get("token", ""))
-    payload = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused)
+    source = str(command.data.get("source", ""))
+    payload = events.CommandAnswered(name=command.kind, token=token, answer=answer, refused=refused, source=source)
     run.emit(payload, command.task)
+
+
+def refusal_of(run: Run, name: str) -> str:
+    """Return why a command cannot be carried out now, and what to do."""
+    report, stamp = run.state.report, run.context.stamp
+    if not report.tasks:
+        return f"The run cannot {name} now, because it has no tasks yet: try again when they have begun."
+    again = f"aider-orchestrator {'resolve' if name == 'resolve task' else 'resume'} {stamp}"
+    return f"The run cannot {name} now, because it is ending: wait until it has ended, then use `{again}`."
 
 
 async def reserve_files(run: Run, targets: Targets | None = None) -> None:

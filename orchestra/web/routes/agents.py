@@ -21,7 +21,7 @@ from orchestra.web.routes.launches import start_run_of
 from orchestra.web.routes.runs import MOST_EVENTS
 from orchestra.web.rows import Row, task_row
 from orchestra.web.server import RunServer, read_object
-from orchestra.web.steering import send_command
+from orchestra.web.steering import send_command, source_of
 
 AGENT_ID = re.compile(r"(.+):(\d+):(\d+)")
 
@@ -42,12 +42,12 @@ def agent_routes(server: RunServer) -> APIRouter:
         return await start_run_of(server, request, await read_object(request))
 
     @routes.delete("/agents/{agent}", summary="Cancel the task that the agent works on")
-    async def stop_agent(agent: str) -> Response:
+    async def stop_agent(agent: str, request: Request) -> Response:
         run, task, number = split_agent(agent)
         live = await server.open(run)
         if (task, number) not in live.detail.working_attempts:
             raise ApiError(409, f"No attempt {number} at task {task} of run {live.run.name} is at work.")
-        return data_response(await send_command(live.index, live.run, "cancel", task))
+        return data_response(await send_command(live.index, live.run, source_of(request), "cancel", task))
 
     @routes.get("/agents/{agent}", summary="One attempt, also one that has ended; its id is `run:task:attempt`")
     async def get_agent(agent: str) -> Response:

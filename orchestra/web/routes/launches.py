@@ -14,7 +14,7 @@ from orchestra.web.launch import decision_words, launch_record, option_words
 from orchestra.web.repositories import FoundRun
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
-from orchestra.web.steering import send_command
+from orchestra.web.steering import send_command, source_of
 
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
@@ -34,7 +34,7 @@ def launch_routes(server: RunServer) -> APIRouter:
         """Body: options to change, as for a new run. Unfinished work goes on; paid replies are not paid again."""
         values, found = await read_object(request), await server.find(run)
         if await has_owner(found):
-            return data_response(await send_command(*found, "unpause"))
+            return data_response(await send_command(*found, source_of(request), "unpause"))
         words = ["resume", found[1].name, *option_words(values, server.launcher.allow_commands)]
         return await launch(server, request, found[0], words, found[1].name)
 
@@ -76,8 +76,9 @@ async def resolve_task(
     if resume and not await has_owner(found):
         words, text = decision_words(found[1].name, decision)
         return await launch(server, request, found[0], words, found[1].name, text)
-    values = {"action": decision.action, "text": decision.text}
-    return data_response(await send_command(*found, "resolve", decision.task, values))
+    values: Row = {"action": decision.action, "text": decision.text}
+    values |= {} if decision.question is None else {"question": decision.question}
+    return data_response(await send_command(*found, source_of(request), "resolve", decision.task, values))
 
 
 async def launch(

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from orchestra.model import DECISION_ACTIONS, TaskState
+from orchestra.report.phrases import decided_sentence
 from orchestra.web.envelope import ApiError, data_response
 from orchestra.web.launch import read_decision
 from orchestra.web.live import LiveRun
@@ -41,7 +42,7 @@ def people_routes(server: RunServer) -> APIRouter:
         process works on is resumed for the decision (202)."""
         values = await read_object(request)
         record = await find_waiting(server, exception)
-        decision = read_decision(record["task"]["id"], values)
+        decision = read_decision(record["task"]["id"], values | {"question": record["task"]["question"]})
         return await resolve_task(server, request, await server.find(record["run"]), decision, resume=resume)
 
     @routes.get("/runs/{run}/interrupts", summary="The tasks of one run that wait for a person")
@@ -63,7 +64,7 @@ def people_routes(server: RunServer) -> APIRouter:
 def waiting_records(live: LiveRun) -> list[Row]:
     return [
         {
-            "id": f"{live.ref}:{row['id']}:{live.ask_seqs.get(row['id'], 0)}",
+            "id": f"{live.ref}:{row['id']}:{row['question']}",
             "status": "OPEN",
             "run": live.ref,
             "change": live.report.change,
@@ -96,5 +97,7 @@ async def find_waiting(server: RunServer, exception: str) -> Row:
     task = live.report.tasks.get(int(parts[2]))
     if task is None:
         raise ApiError(404, f"Run {live.run.name} has no task {parts[2]}.")
+    if int(parts[3]) < task.decided_at:
+        raise ApiError(409, decided_sentence(task))
     again = "waits with another question" if task.state == TaskState.WAITING_HUMAN else f"is {task.state} now"
     raise ApiError(409, f"Task {task.id} {again}.")

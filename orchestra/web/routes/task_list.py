@@ -86,7 +86,7 @@ def task_list_routes(server: RunServer) -> APIRouter:
         if status is not None and str(status).upper() not in CANCELLED:
             raise ApiError(400, f"`status` can only become {CANCELLED[0]}: the other states follow the work.")
         if status is not None:
-            return data_response(await remove_task(id))
+            return data_response(await remove_task(id, request))
         mark, _, name = id.rpartition(":")
         if mark == SUBMITTED_MARK:
             index = await asyncio.to_thread(find_submitted, server, id)
@@ -94,16 +94,16 @@ def task_list_routes(server: RunServer) -> APIRouter:
         fields = read_task_fields(values)
         changes = {RUN_FIELDS[key]: fields[RUN_FIELDS[key]] for key in RUN_FIELDS if RUN_FIELDS[key] in fields}
         changes |= {"files": list(changes["files"])} if "files" in changes else {}
-        return data_response(await change_task_of(server, mark, task_number(name), changes))
+        return data_response(await change_task_of(server, request, mark, task_number(name), changes))
 
     @routes.delete("/tasks/{id}", summary="Remove a submitted task, or abandon one of a run")
-    async def delete_task(id: str) -> Response:
-        return data_response(await remove_task(id))
+    async def delete_task(id: str, request: Request) -> Response:
+        return data_response(await remove_task(id, request))
 
-    async def remove_task(id: str) -> Row:
+    async def remove_task(id: str, request: Request) -> Row:
         mark, _, name = id.rpartition(":")
         if mark != SUBMITTED_MARK:
-            return await abandon_task_of(server, mark, task_number(name), dry_run=False)
+            return await abandon_task_of(server, request, mark, task_number(name), dry_run=False)
         index = await asyncio.to_thread(find_submitted, server, id)
         return await change_list(remove_submitted, index, name)
 

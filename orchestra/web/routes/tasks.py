@@ -21,7 +21,7 @@ from orchestra.web.routes.launches import resolve_task
 from orchestra.web.routes.runs import PatchResponse, patch_response
 from orchestra.web.rows import Row
 from orchestra.web.server import RunServer, read_object
-from orchestra.web.steering import RUN_COMMANDS, TASK_COMMANDS, send_command
+from orchestra.web.steering import RUN_COMMANDS, TASK_COMMANDS, send_command, source_of
 
 PAGE_BYTES = 200_000
 # What can be changed, and what the run's owner calls it.
@@ -69,20 +69,20 @@ def task_routes(server: RunServer) -> APIRouter:
         if "if-match" in request.headers:
             live = await server.open(run)
             require_match(request, f'"{live.task_seqs.get(task, 0)}"')
-        return data_response(await change_task_of(server, run, task, values))
+        return data_response(await change_task_of(server, request, run, task, values))
 
     @routes.delete("/runs/{run}/tasks/{task}", summary="Abandon a task; `dry_run` only lists what needs it")
-    async def abandon_task(run: str, task: int, dry_run: bool = False) -> Response:
-        return data_response(await abandon_task_of(server, run, task, dry_run=dry_run))
+    async def abandon_task(run: str, task: int, request: Request, dry_run: bool = False) -> Response:
+        return data_response(await abandon_task_of(server, request, run, task, dry_run=dry_run))
 
     return routes
 
 
-async def change_task_of(server: RunServer, run: str, task: int, changes: Row) -> Row:
-    return await send_command(*await server.find(run), "edit", task, changes)
+async def change_task_of(server: RunServer, request: Request, run: str, task: int, changes: Row) -> Row:
+    return await send_command(*await server.find(run), source_of(request), "edit", task, changes)
 
 
-async def abandon_task_of(server: RunServer, run: str, task: int, *, dry_run: bool) -> Row:
+async def abandon_task_of(server: RunServer, request: Request, run: str, task: int, *, dry_run: bool) -> Row:
     live = await server.open(run)
     if task not in live.report.tasks:
         raise ApiError(404, f"Run {live.run.name} has no task {task}.")
@@ -91,7 +91,8 @@ async def abandon_task_of(server: RunServer, run: str, task: int, *, dry_run: bo
         return {"run": live.run.name, "task": task, "needed_by": needed_by}
     decided = live.report.tasks[task].state in (TaskState.FAILED, TaskState.WAITING_HUMAN)
     command, values = ("resolve", {"action": "abandon"}) if decided else ("abandon", {})
-    return await send_command(live.index, live.run, command, task, values) | {"needed_by": needed_by}
+    sent = send_command(live.index, live.run, source_of(request), command, task, values)
+    return await sent | {"needed_by": needed_by}
 
 
 def read_changes(values: Row) -> Row:
@@ -114,18 +115,19 @@ def command_routes(server: RunServer) -> APIRouter:
         if command not in RUN_COMMANDS:
             raise ApiError(404, f"There is no {command}: {', '.join(RUN_COMMANDS)}.")
         values = await read_object(request)
-        return data_response(await send_command(*await server.find(run), command, None, values))
+        return data_response(await send_command(*await server.find(run), source_of(request), command, None, values))
 
     @routes.post("/runs/{run}/tasks/{task}/{command}", summary="interrupt, cancel, retry, resolve, edit, abandon")
     async def steer_task(run: str, task: int, command: str, request: Request, resume: bool = False) -> Response:
         """Body: `action` and `text` for resolve; what PATCH has for edit, with `link` and `unlink`; else `{}`. With
-        `resume`, a run that no process works on is resumed for a decision (202)."""
+        `resume`, a run that no process works on is resumed for a decision (202). A decision with the `question` of the
+        task's row is refused (409) if that was answered meanwhile."""
         if command not in TASK_COMMANDS:
             raise ApiError(404, f"There is no {command}: {', '.join(TASK_COMMANDS)}.")
         values, found = await read_object(request), await server.find(run)
         if command == "resolve":
             return await resolve_task(server, request, found, read_decision(task, values), resume=resume)
-        return data_response(await send_command(*found, command, task, values))
+        return data_response(await send_command(*found, source_of(request), command, task, values))
 
     return routes
 

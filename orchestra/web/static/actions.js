@@ -119,10 +119,11 @@ export const actions = {
     if (done) toast(done.answer);
     close(asking);
   },
-  async decide(run, task, action, text = "", resume = false) {
-    const path = `/runs/${encode(run)}/tasks/${task}/resolve?resume=${resume}`, { asking } = state;
-    const done = await once(`${run} ${task}`, () => postDecision(run, path, { action, text }));
-    if (done?.ask) return update({ asking: askToResume(done.ask, () => actions.decide(run, task, action, text, true)) });
+  /** Decide about the question that the task's row had: if it was answered meanwhile, the server tells by whom. */
+  async decide(run, row, action, text = "", resume = false) {
+    const task = row.id, path = `/runs/${encode(run)}/tasks/${task}/resolve?resume=${resume}`, { asking } = state;
+    const done = await once(`${run} ${task}`, () => postDecision(run, path, { action, text, question: row.question }));
+    if (done?.ask) return update({ asking: askToResume(done.ask, () => actions.decide(run, row, action, text, true)) });
     if (done) toast(done.answer ?? "The run is resumed with your decision.", "status", runPlace({ run, task }));
     close(asking);
     if (done?.launch) watchResume(done.launch);

@@ -2,6 +2,7 @@
 // the port). There is no cookie.
 
 const KEY = "aider-orchestrator-token";
+const TAB = crypto.randomUUID().slice(0, 4); // what a person is told who decides in another tab
 const LONGEST_READ = 30_000; // ms; a proxy that swallows a request must not hold the page for ever
 
 /** Take the token out of the address bar. */
@@ -23,7 +24,7 @@ export class ApiError extends Error {
 }
 
 export const encode = encodeURIComponent;
-export const requestHeaders = (more = {}) => ({ Authorization: `Bearer ${localStorage.getItem(KEY) ?? ""}`, ...more });
+export const requestHeaders = (more = {}) => ({ Authorization: `Bearer ${localStorage.getItem(KEY) ?? ""}`, "X-Tab": TAB, ...more });
 export const errorOf = async (response) => new ApiError(response.status, (await response.json().catch(() => ({}))).error);
 
 async function ask(method, path, more = {}, values = undefined) {

@@ -75,9 +75,9 @@ export class Palette extends Component {
 
 const field = (name, label, more = {}) => ({ name, label, ...more });
 
-export const askHint = (act, run, row) => ({ title: `Try ${row.agent} again`, fields: [field("text", "A hint for the agent", { long: true, optional: true })], send: (given) => act.decide(run, row.id, "retry", given.text) });
-export const askBrief = (act, run, row, brief = "") => ({ title: `A new brief for ${row.agent}`, fields: [field("text", "Everything that the agent must know and do", { long: true, value: brief })], send: (given) => act.decide(run, row.id, "brief", given.text) });
-export const askSpawn = (act, run, row) => ({ title: `Another task instead of ${row.agent}`, fields: [field("text", "What it is to do with the same files", { long: true })], send: (given) => act.decide(run, row.id, "spawn", given.text) });
+export const askHint = (act, run, row) => ({ title: `Try ${row.agent} again`, fields: [field("text", "A hint for the agent", { long: true, optional: true })], send: (given) => act.decide(run, row, "retry", given.text) });
+export const askBrief = (act, run, row, brief = "") => ({ title: `A new brief for ${row.agent}`, fields: [field("text", "Everything that the agent must know and do", { long: true, value: brief })], send: (given) => act.decide(run, row, "brief", given.text) });
+export const askSpawn = (act, run, row) => ({ title: `Another task instead of ${row.agent}`, fields: [field("text", "What it is to do with the same files", { long: true })], send: (given) => act.decide(run, row, "spawn", given.text) });
 export const askAbandon = (act, row, needing, send) => ({ title: `Abandon ${row.agent}?`, note: needing.length ? `Tasks ${needing.join(", ")} need it and will not begin.` : "No other task needs it.", fields: [], send });
 export const askBudget = (act, limit) => ({ title: "The budget of this run", fields: [field("dollars", "Dollars in all", { number: true, value: limit ?? "" })], send: (given) => act.send("/budget", { dollars: Number(given.dollars) }) });
 export const askToResume = (question, send) => ({ title: `${question} Resume it with this decision?`, fields: [], send });

@@ -56,8 +56,8 @@ export function Queue({ state, act }) {
       <div class="buttons">
         <button onClick=${() => act.update({ asking: askHint(act, run, task) })}>Retry with a hint</button>
         <button onClick=${() => act.update({ asking: askBrief(act, run, task) })}>Edit the brief</button>
-        <button onClick=${() => act.decide(run, task.id, "take")}>Take it</button>
+        <button onClick=${() => act.decide(run, task, "take")}>Take it</button>
         <button onClick=${() => act.update({ asking: askSpawn(act, run, task) })}>Another task instead</button>
-        <button class="danger" onClick=${() => act.decide(run, task.id, "abandon")}>Abandon</button>
+        <button class="danger" onClick=${() => act.decide(run, task, "abandon")}>Abandon</button>
       </div></article>`)}`;
 }

@@ -58,9 +58,9 @@ function TaskCommands({ row, state, act }) {
     ${isIdle && html`
       <button class="main" onClick=${ask(askHint(act, run.id, row))}>Retry with a hint</button>
       <button onClick=${ask(askBrief(act, run.id, row, state.detail?.brief))}>Edit the brief</button>
-      <button onClick=${() => act.decide(run.id, row.id, "take")}>Take it</button>
+      <button onClick=${() => act.decide(run.id, row, "take")}>Take it</button>
       <button onClick=${ask(askSpawn(act, run.id, row))}>Another task instead</button>
-      <button class="danger" onClick=${abandon(() => act.decide(run.id, row.id, "abandon"))}>Abandon</button>`}
+      <button class="danger" onClick=${abandon(() => act.decide(run.id, row, "abandon"))}>Abandon</button>`}
     ${waits && isRunning && html`
       <button onClick=${ask(askEdit(act, row))}>Edit</button>
       <button class="danger" onClick=${abandon(() => act.send(`/tasks/${row.id}/abandon`))}>Abandon</button>`}

@@ -50,6 +50,7 @@ def test_gate_has_the_verdict_of_its_own_tree() -> None:
         (3, ENDED, None),
         (5, RUNNING, None),
     ]
+    assert gates.rows[3]["ended"] == 4000, "the verdict comes after the second run"
     assert gates.rows[1]["failures"] == ["test_a"] and gates.rows[1]["ended"] == 2000
     # An outcome that was known already has no start of its own.
     gates.apply(event(6, ended("lint", "combined", ok=True)))
@@ -58,6 +59,11 @@ def test_gate_has_the_verdict_of_its_own_tree() -> None:
     gates.apply(event(8, started("tests", "combined")))
     gates.apply(make_event("r", 9, 9000, "run_ended", None, None, {"exit_code": 143, "error": ""}))
     assert gates.rows[8]["state"] == ENDED
+    gates.apply(event(10, started("tests", "combined-again")))
+    gates.apply(event(11, ended("tests", "task1-1", ok=True), 1))
+    assert gates.rows[10]["state"] == RUNNING, "that is the verdict of another tree"
+    gates.apply(event(12, events.WorkCombined(commit="c" * 40)))
+    assert gates.rows[10]["state"] == ENDED
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from orchestra.web.routes.agents import stats_record
 from orchestra.web.routes.people import waiting_records
 from orchestra.web.routes.runs import patched_paths, split_patch
 from orchestra.web.routes.tasks import conversation_page, read_changes
+from orchestra.web.run_fold import RunFold
+from orchestra.web.timeline import timeline_record
 from tests.test_web import OWNER, ask, repositories
 
 __all__ = ["repositories"]
@@ -70,6 +72,22 @@ def test_timeline_has_the_spans_of_the_report(repositories: Repositories) -> Non
     assert max(end for _, _, end, _ in spans) <= timeline["total"] and timeline["kinds"].keys() >= {s[0] for s in spans}
     packed = read(repositories, "/runs/latest/timeline?packed=true")["lanes"]
     assert packed[1]["name"] == "slot 1" and {span[3] for lane in packed[1:] for span in lane["spans"]} == {1, 2}
+
+
+def test_timeline_of_an_attempt_at_work_shows_what_its_row_says(repositories: Repositories) -> None:
+    """At each moment of the run: while it waits for a reply, the model answers."""
+    index, run = repositories.find("latest")
+    fold, shown = RunFold("r"), set()
+    for event in index.read_log(run).events:
+        fold.fold(event)
+        now = event.time + 1000
+        working = fold.report.running_attempts and timeline_record(fold.report, fold.detail, now)["lanes"][1:]
+        for lane in working or ():
+            if lane["spans"] and lane["spans"][-1][2] == fold.detail.working_ms(now):
+                row = fold.task_rows({lane["task"]})[0]
+                shown.add((row["is_at"], lane["spans"][-1][0]))
+    assert ("asking", "model") in shown and ("asking", "edit") not in shown, shown
+    assert ("editing", "model") not in shown and ("checking", "edit") not in shown, shown
 
 
 def test_cost_is_that_of_the_summary(repositories: Repositories) -> None:
@@ -159,7 +177,9 @@ def make_live_run_that_waits(repositories: Repositories) -> LiveRun:
 def test_exception_is_the_question_of_a_task(repositories: Repositories) -> None:
     live = make_live_run_that_waits(repositories)
     [record] = waiting_records(live)
-    assert record["id"] == f"{live.run.name}:2:{live.seq}" and record["question"] == record["task"]["asks"] != ""
+    assert record["id"] == f"{live.run.name}:2:{record['task']['question']}"
+    assert live.seq - 1 <= record["task"]["question"] <= live.seq
+    assert record["question"] == record["task"]["asks"] != ""
     # It was answered since, so it can be read and decided no more.
     for method, path in (("GET", "exceptions"), ("PATCH", "exceptions")):
         more = {"json": {"action": "retry"}} if method == "PATCH" else {}

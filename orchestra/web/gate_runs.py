@@ -42,7 +42,9 @@ class GateRuns:
                 self.running.append(row)
             case events.GateEnded() as ended:
                 self.end_gate(event, ended)
-            case events.RunEnded() | events.RunResumed():
+            case events.RunEnded() | events.RunResumed() | events.WorkCombined() | events.TaskIntegrated():
+                self.end_running(event.time)
+            case events.ResultDelivered() | events.TaskExcluded():
                 self.end_running(event.time)
 
     def end_running(self, time: int) -> None:
@@ -61,6 +63,15 @@ class GateRuns:
         row |= {"task": event.task, "attempt": event.attempt, "state": PASSED if ended.ok else FAILED}
         row |= {name: getattr(ended, name) for name in ENDED_FIELDS} | {"failures": list(ended.new)}
         row["ended"] = row["ended"] or event.time
+        # Its verdict comes after its second run, and after that of the base.
+        if all(is_part_of(each, ended) for each in self.running):
+            self.end_running(event.time)
+
+
+def is_part_of(row: Row, ended: events.GateEnded) -> bool:
+    """Whether this run of a gate was needed for the verdict."""
+    is_base = row["tree"].partition("-")[0] == "base" and row["name"] == ended.name
+    return is_base or f"{row['tree']}-".startswith(f"{ended.tree}-")
 
 
 def gate_row(event: Event, name: str, command: str, tree: str, output: str) -> Row:

@@ -1,15 +1,26 @@
 """The timeline of a run for the page: what each agent did and when, without the breaks between sessions. Pure."""
 
-from orchestra.report.detail import RunDetail, Span
+from orchestra.report.detail import Phase, RunDetail, Span, task_phase
 from orchestra.report.page.timeline import MAX_ROWS, SPAN_KINDS, pack_rows
 from orchestra.report.state import Report
 from orchestra.web.rows import Row
+
+# What an attempt does whose last request has ended, by the phase of its task.
+OPEN_KINDS = {
+    Phase.ASKING: "model",
+    Phase.STARTING: "waiting",
+    Phase.WAITING_PROVIDER: "waiting",
+    Phase.WAITING_BUDGET: "waiting",
+}
 
 
 def timeline_record(report: Report, detail: RunDetail, now: int, *, packed: bool | None = None) -> Row:
     """Return the lanes. Times are ms of work since the start. `packed`: a lane for each slot in place of each task, as
     it is with very many tasks by default."""
-    spans = [*detail.spans, *(span for span in detail.open_spans(now) if span.end > span.start)]
+    spans = [
+        *detail.spans,
+        *(open_span(report, detail, span) for span in detail.open_spans(now) if span.end > span.start),
+    ]
     by_task: dict[int, list[Span]] = {task: [] for task in report.tasks}
     for span in spans:
         if span.task is not None:
@@ -34,6 +45,14 @@ def timeline_record(report: Report, detail: RunDetail, now: int, *, packed: bool
             if attempt.started
         ],
     }
+
+
+def open_span(report: Report, detail: RunDetail, span: Span) -> Span:
+    """Return the span as what its task is at: between two requests, or in one that has not ended."""
+    task = report.tasks.get(span.task or 0)
+    if span.kind != "edit" or task is None:
+        return span
+    return span._replace(kind=OPEN_KINDS.get(task_phase(report, detail, task), "edit"))
 
 
 def lane_record(name: str, task: int | None, spans: list[Span], detail: RunDetail) -> Row:

@@ -184,7 +184,8 @@ def test_exception_is_the_question_of_a_task(repositories: Repositories) -> None
     for method, path in (("GET", "exceptions"), ("PATCH", "exceptions")):
         more = {"json": {"action": "retry"}} if method == "PATCH" else {}
         found = ask(repositories, method, f"/api/v1/{path}/{record['id']}", OWNER, **more)
-        assert (found.status_code, found.json()["error"]["message"]) == (409, "Task 2 is complete now.")
+        told = "Task 2 was decided already: a person had it retried. It is complete now."
+        assert (found.status_code, found.json()["error"]["message"]) == (409, told)
     assert read(repositories, "/exceptions") == read(repositories, "/interrupts") == []
     assert read(repositories, "/runs/latest/interrupts") == []
     for wrong in ("x", "latest:9:1", "never:1:1"):

@@ -45,6 +45,20 @@ def run_row(report: Report, detail: RunDetail, *, has_owner: bool, seq: int) -> 
     }
 
 
+def progress_record(report: Report) -> Row:
+    """What the list of runs shows of one that goes on. Nothing in it changes with the time alone."""
+    states = [task.state for task in report.tasks.values()]
+    return {
+        "tasks": len(states),
+        "done": sum(state in (TaskState.COMPLETE, TaskState.AWAITING_QA) for state in states),
+        "failed": states.count(TaskState.FAILED),
+        "waiting": sum(bool(task.asks) for task in report.tasks.values()),
+        "paused": report.is_paused,
+        "cost": usage_record(report.usage)["cost"],
+        "budget": report.limits.get("budget") or None,
+    }
+
+
 def task_row(report: Report, detail: RunDetail, task: TaskReport, seq: int) -> Row:
     attempts = detail.all_attempts(task.id)
     return {

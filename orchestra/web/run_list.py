@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from orchestra.errors import OrchestraError
 from orchestra.web.repositories import Repositories
+from orchestra.web.rows import Row
 
 LIST_SECONDS = 1.0
 MOST_LISTED = 100
@@ -14,8 +15,8 @@ MOST_LISTED = 100
 class RunList:
     """`body`: the message with the latest runs. `wakers`: called when it has changed."""
 
-    def __init__(self, repositories: Repositories) -> None:
-        self.repositories = repositories
+    def __init__(self, repositories: Repositories, add_progress: Callable[[list[Row]], Awaitable[list[Row]]]) -> None:
+        self.repositories, self.add_progress = repositories, add_progress
         self.body = ""
         self.wakers: set[Callable[[], None]] = set()
         self.poller: asyncio.Task[None] | None = None
@@ -33,17 +34,20 @@ class RunList:
             await self.refresh()
 
     async def refresh(self) -> None:
-        body = await asyncio.to_thread(self.read_body)
+        runs = await asyncio.to_thread(self.read_runs)
+        body = "" if runs is None else self.body_of(await self.add_progress(runs))
         if body and body != self.body:
             self.body = body
             for wake in list(self.wakers):
                 wake()
 
-    def read_body(self) -> str:
+    def read_runs(self) -> list[Row] | None:
         try:
-            runs = self.repositories.records()[:MOST_LISTED]
+            return self.repositories.records()[:MOST_LISTED]
         except OrchestraError:
-            return ""
+            return None
+
+    def body_of(self, runs: list[Row]) -> str:
         for run in runs:  # the time of its lease changes all the time
             run["owner"] = {**run["owner"], "expires": None} if run.get("owner") else None
         problems = list(self.repositories.problems.values())

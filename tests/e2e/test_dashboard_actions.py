@@ -138,6 +138,10 @@ def test_double_click_acts_once_and_the_second_of_two_tabs_is_told(tmp_path: Any
         page.locator("[data-row]").first.click()
         is_in_state(page, 7, "waiting for you")
         with opened(chromium, address) as other:
+            # The list tells how far a run at work is.
+            row = other.locator("table.runs tbody tr").first
+            row.get_by_text("1 need you").wait_for()
+            row.get_by_role("progressbar", name="Tasks done").wait_for()
             other.goto(page.url.replace("/graph", "") + "/graph/7")
             task_row(page, 7).get_by_role("button").click()
             other.get_by_role("button", name="Retry with a hint").click()

@@ -55,11 +55,12 @@ def list_routes(server: RunServer) -> APIRouter:
         q: str = "",
     ) -> Response:
         """`cursor` is the `page.next` or `page.prev` of another page: no run is skipped or shown twice when new ones
-        begin. `page.problems` tells which stores do not answer; their runs are then as they were listed last."""
+        begin. A run at work has its `progress`. `page.problems` tells which stores do not answer; their runs are then
+        as they were listed last."""
         records = await asyncio.to_thread(server.repositories.records)
         chosen = [record for record in records if is_wanted(record, state, repo, q)]
         start = find_cursor(chosen, cursor, limit) if cursor else offset
-        shown = chosen[start : start + limit]
+        shown = await server.add_progress(chosen[start : start + limit])
         page: Row = {"limit": limit, "offset": start, "total": len(chosen)}
         page["next"] = make_cursor(chosen[start + limit]) if start + limit < len(chosen) else None
         page["prev"] = f"-{make_cursor(chosen[start])}" if 0 < start < len(chosen) else None

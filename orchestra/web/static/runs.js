@@ -25,16 +25,24 @@ export function Runs({ state, act }) {
       <thead><tr><th scope="col">state</th><th scope="col">run</th><th scope="col">change</th><th scope="col" class="n">tasks</th><th scope="col" class="n">cost</th><th scope="col" class="n">time</th></tr></thead>
       <tbody>${state.runs.map((run) => html`
         <tr key=${run.run}>
-          <td><${Sign} state=${run.state} words=${run.exit_code === null ? run.state : `exit ${run.exit_code}`} /></td>
+          <td><${Sign} state=${run.state} words=${run.progress?.paused ? "paused" : run.exit_code === null ? run.state : `exit ${run.exit_code}`} /></td>
           <td><a data-row href=${runPlace({ run: run.run })}>${run.run}</a></td>
           <td class="text">${firstLine(run.change)}</td>
-          <td class="n">${run.tasks === null ? "" : `${run.complete} of ${run.tasks}`}</td>
-          <td class="n">${run.cost === null ? "" : dollars(run.cost)}</td>
-          <td class="n">${run.seconds === null ? "" : duration(run.seconds)}</td>
+          <${Progress} run=${run} />
         </tr>`)}</tbody>
     </table>
     ${state.page.total > state.runs.length && html`<p>${count(state.runs.length)} of ${count(state.page.total)} are shown.
       ${state.mostRuns < MOST_RUNS && html` <button onClick=${() => narrow({ mostRuns: MOST_RUNS })}>Show more</button>`} Find finds all of them.</p>`}`;
+}
+
+/** How far a run is, and what it costs: of one at work by its last events, of another one as it ended. */
+function Progress({ run }) {
+  const { progress } = run;
+  if (!progress) return html`<td class="n">${run.tasks === null ? "" : `${run.complete} of ${run.tasks}`}</td>
+    <td class="n">${run.cost === null ? "" : dollars(run.cost)}</td><td class="n">${run.seconds === null ? "" : duration(run.seconds)}</td>`;
+  return html`<td class="n"><progress max=${progress.tasks || 1} value=${progress.done} aria-label="Tasks done"></progress> ${progress.done} of ${progress.tasks}
+      ${progress.failed > 0 && html` <span class="state failed">${SIGNS.failed} ${progress.failed} failed</span>`}${progress.waiting > 0 && html` <span class="state waiting_human">${SIGNS.waiting_human} ${progress.waiting} need you</span>`}</td>
+    <td class="n">${dollars(progress.cost)}${progress.budget ? ` of ${dollars(progress.budget)}` : ""}</td><td class="n">${duration((Date.now() - run.started) / 1000)}</td>`;
 }
 
 const MOST_WAITING = 5;

@@ -1,5 +1,6 @@
 """Everything that can be done on the dashboard, by the mouse and by keys alone, to a real run; and doing it twice."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from tests.support.runs import Place, Running, make_place
 __all__ = ["chromium"]
 pytestmark = pytest.mark.thorough
 BRIEF = "## Your part\nThe page of the reset: write shop/pages.py."
+JOB = ("--change", "Add more", "--agents", "4", "--no-prd", "--ask", "always", "--retries", "0", "--files")
 WAYS = {"mouse": Mouse, "keyboard": Keyboard}
 # Commands to the run as its owner answers them. Each has its word in a terminal too.
 COMMANDS = ["pause", "budget", "edit", "edit", "edit", "edit", "add", "abandon"]
@@ -164,49 +166,98 @@ def test_double_click_acts_once_and_the_second_of_two_tabs_is_told(tmp_path: Any
         assert [each.paused for each in stored if isinstance(each, events.RunPaused)] == [True, False]
 
 
-def test_plan_is_changed_approved_and_carried_out(tmp_path: Any, chromium: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_plan_is_changed_approved_and_carried_out(tmp_path: Any, chromium: Any, way: str) -> None:
     """It is edited as cards and as a file. A change of a plan that was changed meanwhile is refused."""
     place, model = make_place(tmp_path, OLD_FILES), ResetModel()
     write_plan(place)
     with ModelServer(model) as provider, served(place, 0, provider) as (_, address), opened(chromium, address) as page:
+        hand = WAYS[way](page)
         page.keyboard.press("g")
         page.keyboard.press("p")
-        page.get_by_role("link", name="reset").click()
+        hand.use(page.get_by_role("link", name="reset"))
         has_text(page, "It can be executed.")
-        page.get_by_label("Commands for docs").get_by_role("button", name="Earlier").click()
+        hand.press("↑ Earlier", page.get_by_label("Commands for docs"))
         page.locator(".cards li:nth-child(8)", has_text="Tell users of it").wait_for()
-        page.get_by_label("Commands for limits").get_by_role("button", name="Merge").click()
-        page.get_by_label("Its name").fill("settings")
-        page.get_by_role("button", name="OK").click()
+        hand.press("Merge", page.get_by_label("Commands for limits"))
+        hand.fill("Its name", "settings")
+        hand.confirm()
         page.locator(".cards > li").nth(7).wait_for()
         page.locator("#task-9").wait_for(state="detached")
-        page.get_by_label("Commands for limits").get_by_role("button", name="Split").click()
-        page.get_by_label("A short name of the new task").fill("minutes")
-        page.get_by_label("The files that go to it").fill("shop/settings.py")
-        page.get_by_role("button", name="OK").click()
+        hand.press("Split", page.get_by_label("Commands for limits"))
+        hand.fill("A short name of the new task", "minutes")
+        hand.fill("The files that go to it", "shop/settings.py")
+        hand.confirm()
         page.locator("h2", has_text="minutes:").wait_for()
         page.get_by_label("A task that user needs").select_option("minutes")
-        page.locator("article[aria-label='Task user']").get_by_role("button", name="minutes ×").click()
+        hand.press("minutes ×", page.locator("article[aria-label='Task user']"))
         page.locator("article[aria-label='Task user']").get_by_text("needs nothing").wait_for()
         # Somebody else writes the file: the change of this page is refused, and the new plan is shown.
         path = place.repo / ".aider_logs/plans/reset.toml"
         path.write_text(path.read_text().replace("OTP mail", "A mail with the code"))
-        page.get_by_label("Commands for pages").get_by_role("button", name="Remove").click()
+        hand.press("Remove", page.get_by_label("Commands for pages"))
         page.locator("[role=alert]", has_text="changed since you read it").wait_for()
         page.locator("h2", has_text="mail: A mail with the code").wait_for()
-        page.get_by_role("button", name="As a file").click()
-        text = page.get_by_label("The file of the plan")
-        text.fill(text.input_value().replace("Tell users of it", "Tell everybody"))
-        page.get_by_role("button", name="Save").click()
+        hand.press("As a file")
+        text = page.get_by_label("The file of the plan").input_value()
+        hand.fill("The file of the plan", text.replace("Tell users of it", "Tell everybody"))
+        hand.press("Save")
         has_text(page, "The plan is saved.")
-        page.get_by_role("button", name="As a file").click()
-        page.get_by_role("button", name="Approve").click()
+        hand.press("As a file")
+        hand.press("Approve")
         has_text(page, "The plan is approved.")
-        page.get_by_role("button", name="Execute").click()
+        hand.press("Execute")
         page.locator('[data-task="9"]').wait_for()
-        page.get_by_role("button", name="Cancel the run").click()
-        page.get_by_role("button", name="OK").click()
+        hand.press("Cancel the run")
+        hand.confirm()
         page.locator(".verdict.bad").wait_for()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_task_is_taken_replaced_and_abandoned(tmp_path: Any, chromium: Any, way: str) -> None:
+    """A person does one task by hand, has another one in place of the second, and gives up the third."""
+    files, decided = {f"part{n}.py": "value = 1\n" for n in range(1, 5)}, threading.Event()
+
+    def answer(request: Request) -> Reply:
+        return Reply("I cannot do that.", until=decided.is_set if "part4.py" in request.files else None)
+
+    place = make_place(tmp_path, files)
+    with ModelServer(answer) as provider, served(place, 0, provider) as (_, address):
+        running = place.start(*JOB, *files, server=provider)
+        try:
+            with opened(chromium, address) as page:
+                decide_about_three(page, WAYS[way](page), place)
+        finally:
+            decided.set()
+            running.child.terminate()
+            running.child.wait()
+    decisions = [each for each in read_events(place) if isinstance(each, events.TaskResolved)]
+    assert [each.action for each in decisions] == ["take", "take", "spawn", "abandon"]
+
+
+def decide_about_three(page: Any, hand: Mouse, place: Place) -> None:
+    page.locator("[data-row]").first.wait_for()
+    hand.use(page.locator("[data-row]").first)
+    for number in (1, 2, 3):
+        is_in_state(page, number, "waiting for you")
+    hand.use(task_row(page, 1).get_by_role("button"))
+    hand.press("Take it", page.locator("aside"))
+    has_text(page, "A person has taken it.")
+    [lent] = (place.repo / ".aider_logs").glob("*/*-agent1/part1.py")
+    lent.write_text("value = 1\nmore = True\n")
+    hand.press("Take it", page.locator("aside"))
+    is_in_state(page, 1, "accepted")
+    hand.use(task_row(page, 2).get_by_role("button"))
+    hand.press("Another task instead", page.locator("aside"))
+    hand.fill("What it is to do with the same files", "Do less")
+    hand.confirm()
+    is_in_state(page, 2, "abandoned")
+    task_row(page, 5).get_by_text("Do less").wait_for()
+    hand.use(task_row(page, 3).get_by_role("button"))
+    hand.press("Abandon", page.locator("aside"))
+    has_text(page, "No other task needs it.")
+    hand.confirm()
+    is_in_state(page, 3, "abandoned")
 
 
 def test_plan_is_made_before_a_run(tmp_path: Any, chromium: Any) -> None:
@@ -255,14 +306,16 @@ def test_run_is_begun_decided_and_continued(tmp_path: Any, chromium: Any, way: s
     assert "more = True" in place.git("show", "HEAD")
 
 
-def test_repository_is_added_below_a_root(tmp_path: Any, chromium: Any) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_repository_is_added_below_a_root(tmp_path: Any, chromium: Any, way: str) -> None:
     place = make_place(tmp_path, OLD_FILES)
     with served(place, options=("--root", str(tmp_path))) as (_, address), opened(chromium, address) as page:
+        hand = WAYS[way](page)
         page.keyboard.press("n")
-        page.get_by_label("What to change").fill("A new program")
-        page.get_by_role("button", name="Add a repository").click()
-        page.get_by_label("Its folder").fill(str(tmp_path / "new"))
-        page.get_by_role("button", name="OK").click()
+        hand.fill("What to change", "A new program")
+        hand.press("Add a repository")
+        hand.fill("Its folder", str(tmp_path / "new"))
+        hand.confirm()
         page.locator("select[name=repository]").wait_for()
         assert page.locator("select[name=repository]").input_value() == str(tmp_path / "new")
         assert page.get_by_label("What to change").input_value() == "A new program"

@@ -93,6 +93,7 @@ class Keyboard(Mouse):
     def reach(self, target: Any) -> None:
         """Press Tab until the target has the focus. The chosen tab of a tab list is left with an arrow key."""
         target.wait_for()
+        self.page.wait_for_function("(element) => !element.disabled", arg=target.element_handle())
         for _ in range(MOST_TABS):
             if target.evaluate("(element) => element === document.activeElement"):
                 return

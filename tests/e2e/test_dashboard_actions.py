@@ -100,6 +100,7 @@ def test_everything_is_done_to_a_run(tmp_path: Any, chromium: Any, way: str) -> 
         hand.use(task_row(page, 6).get_by_role("button"))
         hand.press("Interrupt")
         is_in_state(page, 6, "waiting for you")
+        assert page.locator(".toasts", has_text="Task 6 needs you.").count() == 0, "it is open"
         hand.press("Edit the brief")
         hand.fill("Everything that the agent must know and do", BRIEF)
         hand.confirm()
@@ -240,7 +241,10 @@ def decide_about_three(page: Any, hand: Mouse, place: Place) -> None:
     hand.use(page.locator("[data-row]").first)
     for number in (1, 2, 3):
         is_in_state(page, number, "waiting for you")
+    # A toast goes when what it leads to is opened, also in another way.
+    toast = page.locator(".toasts", has_text="Task 1 needs you.")
     hand.use(task_row(page, 1).get_by_role("button"))
+    toast.wait_for(state="hidden")
     hand.press("Take it", page.locator("aside"))
     has_text(page, "A person has taken it.")
     [lent] = (place.repo / ".aider_logs").glob("*/*-agent1/part1.py")

@@ -107,11 +107,22 @@ function applyRows(run, rows) {
   update({ run, rows: known });
   if (isReshaped) readGraph(run.id);
   if (state.detail && rows.some((row) => row.id === state.place.task)) loadDetailSoon();
-  for (const task of run.waiting) if (before?.id === run.id && !before.waiting.includes(task)) toast(`Task ${task} needs you.`, "alert", runPlace({ run: run.id, task }));
+  if (before?.id === run.id) tellWaiting(run, before.waiting);
   if (before?.id === run.id && before.exit_code === null && run.exit_code !== null) {
     toast(run.verdict);
     const { done, all } = progress(run.tasks);
     announce(`The run ended: ${done} of ${plural(all, "task")} done.`);
+  }
+}
+
+/** Tell which tasks need the person now. What is on the screen, or was decided, is not told any more. */
+function tellWaiting(run, before) {
+  const decided = before.filter((task) => !run.waiting.includes(task)).map((task) => runPlace({ run: run.id, task }));
+  if (decided.length) update({ toasts: state.toasts.filter(({ kind, href }) => kind !== "alert" || !decided.includes(href)) });
+  for (const task of run.waiting) {
+    if (before.includes(task)) continue;
+    if (state.place.task === task) announce(`Task ${task} needs you.`);
+    else toast(`Task ${task} needs you.`, "alert", runPlace({ run: run.id, task }));
   }
 }
 

@@ -257,11 +257,21 @@ def decide_about_three(page: Any, hand: Mouse, place: Place) -> None:
     hand.confirm()
     is_in_state(page, 2, "abandoned")
     task_row(page, 5).get_by_text("Do less").wait_for()
-    hand.use(task_row(page, 3).get_by_role("button"))
-    hand.press("Abandon", page.locator("aside"))
-    has_text(page, "No other task needs it.")
-    hand.confirm()
-    is_in_state(page, 3, "abandoned")
+    # Task 3 from the list of what needs a person: the first decision is undone before it is sent.
+    page.keyboard.press("Escape")
+    hand.press("Needs you")
+    for is_meant in (False, True):
+        entry = page.locator("article", has_text="agent3")
+        entry.get_by_role("link", name="agent3").focus()
+        if isinstance(hand, Keyboard):
+            page.keyboard.press("5")
+        else:
+            hand.press("Abandon", entry)
+        has_text(page, "“Abandon” for agent3 is sent at")
+        if not is_meant:
+            page.keyboard.press("z") if isinstance(hand, Keyboard) else hand.press("Undo (z)")
+            page.get_by_role("button", name="Undo (z)").wait_for(state="detached")
+    has_text(page, "Task 3 is abandoned")
 
 
 def test_plan_is_made_before_a_run(tmp_path: Any, chromium: Any) -> None:

@@ -5,7 +5,7 @@ import { askToResume } from "./dialogs.js";
 import { enter, readList } from "./entering.js";
 import { planPlace, runPlace } from "./places.js";
 import { announce, attempt, changeForm, state, toast, update } from "./state.js";
-import { matchesWords } from "./words.js";
+import { decisionWords, matchesWords } from "./words.js";
 
 const runPath = (path = "") => `/runs/${encode(state.run.id)}${path}`;
 const LAUNCH_POLL = 500; // ms
@@ -35,7 +35,9 @@ async function watchResume(launch) {
   }
 }
 
-const ENDING_TRIES = 20;
+const ENDING_TRIES = 20, UNDO_MS = 5000;
+
+const isAbout = (pending, run, row) => pending.run === run && pending.row.id === row.id;
 
 /** Send a decision. A run that is about to end takes none: then it is sent again when its process has gone. */
 async function postDecision(run, path, values) {
@@ -128,6 +130,24 @@ export const actions = {
     close(asking);
     if (done?.launch) watchResume(done.launch);
     if (state.place.screen === "queue") await readList();
+  },
+  /** Decide in a moment, so that it can be undone until then. */
+  decideSoon(run, row, action, text = "") {
+    const pending = { run, row, action, until: Date.now() + UNDO_MS };
+    pending.timer = setTimeout(() => {
+      update({ pending: state.pending.filter((each) => each !== pending) });
+      actions.decide(run, row, action, text);
+    }, UNDO_MS);
+    const others = state.pending.filter((each) => !isAbout(each, run, row) || clearTimeout(each.timer));
+    update({ pending: [...others, pending], asking: null });
+    announce(`${decisionWords(pending)} is sent in ${UNDO_MS / 1000} seconds; z undoes it.`);
+  },
+  /** Take the last decision back that was not sent yet. */
+  undo(pending = state.pending.at(-1)) {
+    if (!pending) return announceAndToast("Every decision is sent already.");
+    clearTimeout(pending.timer);
+    announce(`${decisionWords(pending)} is not sent.`);
+    return update({ pending: state.pending.filter((each) => each !== pending) });
   },
   async resume(run) {
     const started = await once("resume", () => post(`/runs/${encode(run)}/resume`));

@@ -9,7 +9,7 @@ import { Agents, Health, Locks, Stats } from "./server_screens.js";
 import { Queue, Runs } from "./runs.js";
 import { dismiss, shownToasts } from "./state.js";
 import { nextTheme, readTheme } from "./theme.js";
-import { clock } from "./words.js";
+import { clock, decisionWords } from "./words.js";
 
 const SCREENS = { runs: Runs, run: Run, queue: Queue, new: NewRun, plans: Plans, plan: Plan, agents: Agents, locks: Locks, stats: Stats, health: Health };
 const MAIN_LINKS = { "#/": "Runs", "#/queue": "Needs you", "#/new": "New run", "#/plans": "Plans" };
@@ -35,7 +35,9 @@ export function App({ state, act }) {
       ${state.error && html`<p class="problem" role="alert">${state.error}</p>`}
       ${(!state.error || state.run || state.place.screen === "health") && html`<${screen} state=${state} act=${act} />`}
     </main>
-    <div class="toasts">${shownToasts().map((each) => html`
+    <div class="toasts">${state.pending.map((each) => html`
+      <p key=${each.timer} role="status"><span>${decisionWords(each)} is sent at ${clock(each.until)}</span> <button onClick=${() => act.undo(each)}>Undo (z)</button></p>`)}
+      ${shownToasts().map((each) => html`
       <p key=${each.id} role=${each.kind}>${each.href ? html`<a href=${each.href} onClick=${() => dismiss(each.id)}>${each.text}</a>` : html`<span>${each.text}</span>`}
         <button aria-label="Close the message" onClick=${() => dismiss(each.id)}>×</button></p>`)}
       ${state.toasts.length > shownToasts().length && html`<p><span>${state.toasts.length - shownToasts().length} more</span>

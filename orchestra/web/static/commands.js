@@ -7,6 +7,14 @@ const inRun = () => state.place.screen === "run" && state.run !== null;
 const isRunning = () => inRun() && state.run.state === "running" && !state.past;
 const goTo = (place) => () => actions.go(place);
 
+const inQueue = () => state.place.screen === "queue";
+
+/** Press a button of the entry that has the focus, or of the first one. */
+function pressDecision(number) {
+  const entry = document.activeElement?.closest?.("article") ?? document.querySelector("main article");
+  entry?.querySelectorAll("[data-decision]")[number]?.click();
+}
+
 /** Keys of two signs are typed one after the other. */
 export const COMMANDS = [
   { key: "?", words: "show the keys", run: () => update({ help: !state.help }) },
@@ -23,6 +31,12 @@ export const COMMANDS = [
   { key: "j", words: "next", run: () => actions.step(1) },
   { key: "k", words: "previous", run: () => actions.step(-1) },
   { key: "/", words: "find", run: () => document.querySelector("input[type=search]")?.focus() },
+  { key: "1", words: "queue: retry with a hint", when: inQueue, run: () => pressDecision(0) },
+  { key: "2", words: "queue: edit the brief", when: inQueue, run: () => pressDecision(1) },
+  { key: "3", words: "queue: take it", when: inQueue, run: () => pressDecision(2) },
+  { key: "4", words: "queue: another task instead", when: inQueue, run: () => pressDecision(3) },
+  { key: "5", words: "queue: abandon", when: inQueue, run: () => pressDecision(4) },
+  { key: "z", words: "queue: undo a decision that is not sent yet", when: () => state.pending.length > 0, run: () => actions.undo() },
   { key: ".", words: "next task that needs you", run: () => actions.nextWaiting() },
   { key: "l", words: "link mode: choose the task that waits, then the one it needs", when: isRunning, run: () => actions.toggleLinking() },
   { key: "t", words: "timeline", when: inRun, run: () => actions.showTab("timeline") },

@@ -32,6 +32,8 @@ addEventListener("click", (event) => {
   }
 }, true);
 addEventListener("hashchange", () => enter());
+// A decision that is not sent yet would be lost.
+addEventListener("beforeunload", (event) => { if (state.pending.length) event.preventDefault(); });
 setInterval(() => {
   if (state.place.screen === "run" || document.hidden) return;
   if (state.heard && Date.now() - state.heard > STALE_MS) update({ link: "stale" });

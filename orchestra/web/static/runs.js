@@ -55,17 +55,19 @@ function Waiting({ queue }) {
 }
 
 export function Queue({ state, act }) {
+  const later = { ...act, decide: act.decideSoon };
   return html`<h1>Needs you</h1>
+    <p class="hint">j and k move, 1 to 5 decide. A decision is sent after some seconds: z undoes it until then.</p>
     ${state.queue.length === 0 && html`<p>No task waits for a decision.</p>`}
     ${state.queue.map(({ run, change, question, task }) => html`<article key=${run + task.id}>
       <h2><a data-row href=${runPlace({ run, task: task.id })}>${task.agent}: ${task.title}</a></h2>
       <p class="why">${question}</p>
       <p class="hint">${firstLine(change)} (${run}); ${task.attempts} tried, ${dollars(task.usage.cost)}. <a href=${runPlace({ run, task: task.id, part: "diff" })}>Its diff</a></p>
       <div class="buttons">
-        <button onClick=${() => act.update({ asking: askHint(act, run, task) })}>Retry with a hint</button>
-        <button onClick=${() => act.update({ asking: askBrief(act, run, task) })}>Edit the brief</button>
-        <button onClick=${() => act.decide(run, task, "take")}>Take it</button>
-        <button onClick=${() => act.update({ asking: askSpawn(act, run, task) })}>Another task instead</button>
-        <button class="danger" onClick=${() => act.decide(run, task, "abandon")}>Abandon</button>
+        <button data-decision onClick=${() => act.update({ asking: askHint(later, run, task) })}>Retry with a hint</button>
+        <button data-decision onClick=${() => act.update({ asking: askBrief(later, run, task) })}>Edit the brief</button>
+        <button data-decision onClick=${() => later.decide(run, task, "take")}>Take it</button>
+        <button data-decision onClick=${() => act.update({ asking: askSpawn(later, run, task) })}>Another task instead</button>
+        <button data-decision class="danger" onClick=${() => later.decide(run, task, "abandon")}>Abandon</button>
       </div></article>`)}`;
 }

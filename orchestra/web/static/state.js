@@ -10,6 +10,7 @@ export const state = {
   detail: null, find: "", hidden: new Set(), shown: 0,
   parts: {}, // of the run, by name: what is not in its rows
   form: emptyForm(), plans: [], plan: null, lists: {},
+  pending: [], // decisions of the queue that are not sent yet, and what sends them
   toasts: [], help: false, palette: false, asking: null, error: "", linking: null, sending: new Set(), said: "",
 };
 

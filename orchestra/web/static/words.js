@@ -8,6 +8,10 @@ export const TASK_STATES = ["planned", "ready", "active", "awaiting_qa", "comple
 
 export const stateWords = (state) => state.replace("awaiting_qa", "to be combined").replace("waiting_human", "needs you");
 
+const DECISION_WORDS = { retry: "Retry", brief: "New brief", take: "Take", spawn: "Another task", abandon: "Abandon" };
+
+export const decisionWords = ({ action, row }) => `“${DECISION_WORDS[action]}” for ${row.agent}`;
+
 export const dollars = (value) =>
   value === null || value === undefined ? "unknown" : value < 1 ? `$${value.toFixed(4)}` : `$${value.toFixed(2)}`;
 

@@ -317,6 +317,20 @@ def test_run_is_begun_decided_and_continued(tmp_path: Any, chromium: Any, way: s
             hand.press("Start over")
             page.locator(".verdict.bad").wait_for()
             assert run not in page.url
+
+            # The run is played again from its beginning, and stopped.
+            assert page.get_by_label("Speed").locator("option").all_inner_texts() == ["1x", "10x", "60x"]
+            hand.press("Play")
+            page.locator(".pill.past").wait_for()
+            slider = page.get_by_label("Moment of the run, by its events")
+            shown = int(slider.input_value())
+            page.wait_for_function(
+                "([each, shown]) => Number(each.value) > shown", arg=[slider.element_handle(), shown]
+            )
+            hand.press("Stop playing")
+            page.get_by_role("button", name="Play", exact=True).wait_for()
+            hand.press("Now")
+            page.locator(".pill.live").wait_for()
     assert "more = True" in place.git("show", "HEAD")
 
 

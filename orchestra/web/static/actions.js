@@ -254,7 +254,29 @@ export const actions = {
       update({ past: { ...state.past, at: wanted, time, run, rows: new Map(rows.map((row) => [row.id, row])), graph }, linking: null });
     }
   },
+  changeSpeed: (speed) => update({ speed, playing: state.playing && speed }),
+  /** Show the run's moments one after the other, as fast as it was or faster, from the slider's place or the beginning.
+   * Where nothing happened for long, it does not wait. */
+  async play(speed) {
+    const was = state.playing;
+    update({ playing: speed });
+    if (!speed || was) return;
+    const { run } = state, stands = () => !state.playing || state.run?.id !== run.id;
+    let step = 1;
+    for (await actions.showMoment(state.past?.at ?? 1); !stands() && state.past?.at; ) {
+      const { at, time } = state.past, begun = Date.now();
+      await actions.showMoment(Math.min(state.run.seq, at + step));
+      if (stands() || !state.past) break;
+      const due = (state.past.time - time) / state.playing, spent = Date.now() - begun;
+      await new Promise((done) => setTimeout(done, Math.max(TICK_MS - spent, Math.min(due, LONGEST_STILL) - spent)));
+      step = due > TICK_MS ? Math.max(1, Math.floor(step / 2)) : Math.min(2 * step, Math.ceil(state.run.seq / 20));
+    }
+    if (state.run?.id === run.id) update({ playing: 0 });
+  },
 };
+
+// The server answers ten questions a second at most; a longer pause than this tells nothing.
+const TICK_MS = 250, LONGEST_STILL = 1500;
 
 const getJson = async (path) => (await get(path)).data;
 const planPath = (name, path, repository) => `/plans/${encode(name)}${path}?repository=${encode(repository)}`;

@@ -75,7 +75,7 @@ async function enterForm() {
 
 async function enterRun(place) {
   const isSame = state.run && place.run === state.run.id;
-  update({ run: isSame ? state.run : null, rows: isSame ? state.rows : new Map(), past: null });
+  update({ run: isSame ? state.run : null, rows: isSame ? state.rows : new Map(), past: null, playing: 0 });
   const found = await attempt(() => get(`/runs/${encode(place.run)}`));
   if (!found) return update({ error: `Run ${place.run} cannot be shown.` });
   if (found.data.run.id !== place.run) history.replaceState(null, "", runPlace({ ...place, run: found.data.run.id }));

@@ -12,6 +12,7 @@ import { Task } from "./task.js";
 import { Finder, Tasks } from "./tasks.js";
 import { clock, count, day, dollars, duration, firstLine, plural, progress } from "./words.js";
 
+const SPEEDS = [1, 10, 60];
 const TABS = { graph: "Graph", timeline: "Timeline", table: "Table", log: "Log", files: "Files", gates: "Gates", cost: "Cost", plan: "Plan", settings: "Settings" };
 
 export function Run({ state: now, act }) {
@@ -71,7 +72,10 @@ function Moments({ now, past, act }) {
     <input type="range" min="1" max=${now.run.seq} value=${at} aria-label="Moment of the run, by its events" aria-valuetext=${words}
       onInput=${(event) => act.showMoment(Number(event.target.value))} />
     <output>${words}</output>
-    <button disabled=${!past} onClick=${() => act.update({ past: null })}>Now</button>
+    <button data-often onClick=${() => act.play(now.playing ? 0 : now.speed)}>${now.playing ? "Stop playing" : "Play"}</button>
+    <label class="line"><span class="unseen">Speed</span><select aria-label="Speed" value=${now.speed} onChange=${(event) => act.changeSpeed(Number(event.target.value))}>
+      ${SPEEDS.map((speed) => html`<option value=${speed}>${speed}x</option>`)}</select></label>
+    <button disabled=${!past} onClick=${() => act.update({ past: null, playing: 0 })}>Now</button>
   </div>`;
 }
 

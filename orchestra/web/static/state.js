@@ -5,7 +5,7 @@ import { ApiError } from "./api.js";
 export const state = {
   place: { screen: "runs" }, // see readPlace in places.js
   runs: [], page: {}, queue: [], search: "", stateFilter: "", mostRuns: 50,
-  run: null, rows: new Map(), graph: null, past: null,
+  run: null, rows: new Map(), graph: null, past: null, speed: 10, playing: 0, // times as fast as the run was; 0: it stands still
   link: "connecting", heard: 0, // live, stale, lost or connecting, and when the server was last heard
   detail: null, find: "", hidden: new Set(), shown: 0,
   parts: {}, // of the run, by name: what is not in its rows

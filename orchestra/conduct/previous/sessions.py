@@ -33,6 +33,7 @@ from orchestra.judge.retry import TriedAttempt
 from orchestra.model import Decision, Judgement, Plan, Prd, Task, TaskState, Verdict
 from orchestra.providers.redact import is_redacted
 from orchestra.report.fold import report_from_log
+from orchestra.report.phrases import decided_sentence
 from orchestra.report.state import Report
 from orchestra.workspace.repository import Repository
 
@@ -155,9 +156,11 @@ class PreviousSessions:
         """Return these sessions with no task to retry except for the person's decision."""
         if self.plan is None or decision.task not in self.report.tasks:
             self.retry_only(decision.task)
-        state = self.report.tasks[decision.task].state
+        record = self.report.tasks[decision.task]
+        state = record.state
         if state not in (TaskState.FAILED, TaskState.WAITING_HUMAN):
             why = f"Task {decision.task} is {state}: only a failed or waiting task can be resolved."
+            why = decided_sentence(record) if record.asked_at < record.decided_at else why
             done = state in (TaskState.COMPLETE, TaskState.ABANDONED)
             raise RequestRefused(why, hint="" if done else f"Go on: aider-orchestrator resume {self.stamp}")
         return replace(self, only_task=NO_TASK, decision=decision)

@@ -199,9 +199,10 @@ def test_a_refused_decision_is_no_success_and_is_not_journaled(tmp_path: Path) -
     assert_decided(place, ran, "abandon")
     before = jsonl.read_run_log(ran.logs, stamp).events
     assert [event.data["action"] for event in before if event.kind == "resolved"] == ["abandon"]
-    for task in (other, number):
+    told = f"Task {number} was decided already: a person abandoned it, from another terminal."
+    for task, why in ((other, "can be resolved"), (number, told)):
         late = place.run("resolve", stamp, task, "--retry", "x")
-        assert (late.code, late.out) == (1, "") and "can be resolved" in late.err
+        assert (late.code, late.out) == (1, "") and why in late.err
     assert jsonl.read_run_log(ran.logs, stamp).events == before
 
 

@@ -147,11 +147,11 @@ def execute_shard(arguments: Namespace, story: Story) -> int:
     settings, _ = load_plan_settings(limit_to_shard(settings, draft, shard), root)
     target = Path(arguments.archive or f"shard_{shard.number}_of_{shard.of}.tar.gz")
     if arguments.resume_from:
-        past = resume_from_archives(settings, [Path(arguments.resume_from)], root)
+        settings, past = resume_from_archives(settings, [Path(arguments.resume_from)], root)
     elif past is not None:
         print(f"note: shard {shard} goes on from run {past.stamp} of this clone.", file=sys.stderr)
     elif earlier := [path for path in archive_names(target) if path.exists()]:
-        past = resume_from_earlier(settings, earlier, root)
+        settings, past = resume_from_earlier(settings, earlier, root)
     try:
         return run_until_done(story(settings, past=past))
     finally:
@@ -159,21 +159,24 @@ def execute_shard(arguments: Namespace, story: Story) -> int:
             print_plain(f"Archive: {write_shard_archive(settings, run.stamp, target)}")
 
 
-def resume_from_archives(settings: Settings, archives: Sequence[Path], root: Path) -> PreviousSessions:
+def resume_from_archives(settings: Settings, archives: Sequence[Path], root: Path) -> tuple[Settings, PreviousSessions]:
+    """Begin a run with what the archives hold. Return it, and the settings with what is left of the shard's budget."""
     gathered = asyncio.run(gather_shards(settings, archives))
-    return find_previous_sessions(root / LOGS, gathered.stamp)
+    return gathered.settings, find_previous_sessions(root / LOGS, gathered.stamp)
 
 
-def resume_from_earlier(settings: Settings, archives: Sequence[Path], root: Path) -> PreviousSessions | None:
+def resume_from_earlier(
+    settings: Settings, archives: Sequence[Path], root: Path
+) -> tuple[Settings, PreviousSessions | None]:
     """Resume from archives of earlier tries, which are where this one will be written, if one can be used."""
     names = ", ".join(map(str, archives))
     try:
-        past = resume_from_archives(settings, archives, root)
+        resumed = resume_from_archives(settings, archives, root)
     except UsageError as error:
         print(f"note: {names} cannot be used, so the shard begins anew: {error}", file=sys.stderr)
-        return None
+        return settings, None
     print(f"note: the shard goes on from {names}.", file=sys.stderr)
-    return past
+    return resumed
 
 
 def archive_names(target: Path) -> Iterator[Path]:

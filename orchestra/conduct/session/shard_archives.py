@@ -36,10 +36,11 @@ TAKEN = (
     *(events.GateStarted, events.GateEnded),
 )
 OF_WHOLE_RUN = (events.MoneyReserved, events.RequestEnded)  # taken also without a task
+MONEY_KINDS = {kind.kind for kind in OF_WHOLE_RUN}
 OF_RUN = ("run_", "summary_", "report_", "junit_", "console_")  # files that the new run has of its own
-TASK_BRANCH = re.compile(r"task\d+(-\d+)?")
+TASK_BRANCH = re.compile(r"task([1-9]\d{0,8})(-\d{1,9})?", re.ASCII)
 MARK = "\0"
-LARGEST_NUMBER = 1 << 40  # of a request
+LARGEST_AMOUNT = 1 << 40  # dollars, tokens, seconds, or the number of a request
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ def check_shard_of(archive: RunArchive, shards: Shards, plan: Plan) -> ShardNumb
     if strangers:
         raise ArchiveError(f"it has events of task {min(strangers)}, which is not of shard {shard}.")
     check_amounts(archive.events)
+    check_branches(archive)
+    check_results(archive.events, plan)
     return shard
 
 
@@ -126,17 +129,48 @@ def own_tasks(shards: Shards, plan: Plan, shard: ShardNumber) -> set[int]:
 
 
 def check_amounts(log: Iterable[Event]) -> None:
-    """Refuse costs below zero, which would let a later step spend more than it may."""
+    """Refuse costs below zero or unreadable ones, which would let a later step spend more than it may."""
     for event in log:
         payload = event.payload
         amounts: list[float] = []
+        if event.kind in MONEY_KINDS and event.read_problem:
+            raise ArchiveError(f"the amounts of event {event.seq} cannot be read.")
         if isinstance(payload, events.RequestEnded):
             amounts = [value for value in vars(payload.usage).values() if isinstance(value, int | float)]
-            amounts += [payload.seconds, payload.number, LARGEST_NUMBER - payload.number]
+            amounts += [payload.seconds, payload.number]
         elif isinstance(payload, events.MoneyReserved):
-            amounts = [payload.dollars, payload.tokens, payload.number, LARGEST_NUMBER - payload.number]
-        if not all(amount >= 0 for amount in amounts):
+            amounts = [payload.dollars, payload.tokens, payload.number]
+        if not all(0 <= amount <= LARGEST_AMOUNT for amount in amounts):
             raise ArchiveError(f"the amounts of event {event.seq} are not possible.")
+
+
+def check_branches(archive: RunArchive) -> None:
+    """Refuse names of branches that are not those of the run's tasks: people are shown commands with them."""
+    for event in archive.events:
+        if isinstance(event.payload, events.BranchKept):
+            names = [event.payload.branch]
+        elif isinstance(event.payload, events.AttemptEnded):
+            names = [event.payload.branch] if event.payload.branch else []
+        else:
+            continue
+        if names and task_of_branch(names[0], archive.run) != event.task:
+            raise ArchiveError(f"event {event.seq} names the branch {names[0]!r}, which is not of task {event.task}.")
+
+
+def task_of_branch(name: str, run: str) -> int | None:
+    match, task = BRANCH.fullmatch(f"refs/heads/{name}"), TASK_BRANCH.fullmatch(name.rpartition("/")[2])
+    ours = match and task and name == f"{match['space']}/{run}/{task[0]}"
+    return int(task[1]) if ours and task else None
+
+
+def check_results(log: Iterable[Event], plan: Plan) -> None:
+    """Refuse tasks that are said to be done without a commit, unless they only answer."""
+    for event in log:
+        end = event.payload
+        if not isinstance(end, events.AttemptEnded) or end.verdict is not Verdict.APPLIED or end.commit:
+            continue
+        if event.task is None or plan.by_id[event.task].paths or not end.answered:
+            raise ArchiveError(f"task {event.task} is said to be done, but it has no commit.")
 
 
 async def fetch_shards(
@@ -166,7 +200,8 @@ async def begin_from_archives(
     that is not used or missing."""
     logs, namespace = project.repository.root / LOGS, namespace_of(prepared)
     for archive in fetched.used:
-        await create_branches(project.git, archive.content, namespace, stamp)
+        own = own_tasks(shards, plan, archive.shard)
+        await create_branches(project.git, archive.content, own, namespace, stamp)
         copy_files(archive.content, logs, stamp)
     notes = (*fetched.notes, *describe_missing(shards, plan, fetched.numbers))
     log = compose_log(stamp, [*prepared, *map(events.Note, notes)], fetched.used, namespace)
@@ -203,13 +238,13 @@ async def bring_commits(
     return await explain_bad_commits(project.git, content.base, commits, others, permit)
 
 
-async def create_branches(git: Git, archive: RunArchive, namespace: str, stamp: str) -> None:
+async def create_branches(git: Git, archive: RunArchive, own: set[int], namespace: str, stamp: str) -> None:
     """Create the branches of the tasks under the new run's name."""
-    lines = []
-    for name, commit in archive.branches.items():
-        match, last = BRANCH.fullmatch(f"refs/heads/{name}"), name.rpartition("/")[2]
-        if match and match["stamp"] == archive.run and TASK_BRANCH.fullmatch(last):
-            lines.append(f"create refs/heads/{namespace}/{stamp}/{last} {commit}\n")
+    lines = [
+        f"create refs/heads/{namespace}/{stamp}/{name.rpartition('/')[2]} {commit}\n"
+        for name, commit in archive.branches.items()
+        if task_of_branch(name, archive.run) in own
+    ]
     if lines:
         await git.raw("update-ref", "--stdin", input="".join(lines).encode())
 

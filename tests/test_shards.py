@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestra.cli.commands.shard import archive_names, free_archive_name
 from orchestra.cli.shard_number import detect_shard_number
 from orchestra.conduct.session.shard_archives import FetchedShards, ShardArchive, renamed_events
 from orchestra.conduct.session.shard_money import limit_to_rest
@@ -189,6 +190,8 @@ def test_a_shard_that_cannot_be_done_is_refused_in_one_sentence(place: Place) ->
     assert "there is no such file" in refuse("combine", "many", "gone.tar.gz")
     empty = place.run("execute", "many", "--shard", "auto", CI_NODE_INDEX="3", CI_NODE_TOTAL="3")
     assert empty.code == 0 and empty.out == "Shard 3/3 of the plan many has no tasks: there is nothing to do.\n"
+    gone = ("execute", "many", "--shard", "1/3", "--archive", "gone/x.tgz")
+    assert "the archive cannot be written: there is no folder gone." in refuse(*gone)
     plan = place.repo / PLAN
     plan.write_text(plan.read_text().replace("Add more to c.py.", "Add less."))
     assert "has changed since it was cut into shards" in refuse("execute", "many", "--shard", "1/3")
@@ -212,6 +215,18 @@ def test_events_of_an_archive_get_the_new_name_also_if_one_stamp_begins_with_the
     log = [make_event(old, 1, 1, "run_started", None, None, started), make_event(old, 2, 2, "branch_kept", 1, 1, kept)]
     (event,) = renamed_events(RunArchive(old, "", {}, log), new, "aider-orchestrator-agents", 0)
     assert event.run == new and event.data["branch"] == f"aider-orchestrator-agents/{new}/task1"
+
+
+def test_no_archive_is_written_over_another_one_whatever_its_ending(tmp_path: Path) -> None:
+    for ending in (".tgz", ".tar.gz", ""):
+        target = tmp_path / f"shard{ending}"
+        for expected in (target, tmp_path / f"shard-2{ending}", tmp_path / f"shard-3{ending}"):
+            assert free_archive_name(target) == expected
+            expected.touch()
+    for name in archive_names(tmp_path / "shard.tgz"):
+        name.touch()
+    with pytest.raises(UsageError, match="there are 99 archives such as"):
+        free_archive_name(tmp_path / "shard.tgz")
 
 
 RUN, BASE = "20260101_000000", "c" * 40

@@ -146,6 +146,7 @@ def execute_shard(arguments: Namespace, story: Story) -> int:
     past = find_shard_run(root / LOGS, draft.shards, shard)
     settings, _ = load_plan_settings(limit_to_shard(settings, draft, shard), root)
     target = Path(arguments.archive or f"shard_{shard.number}_of_{shard.of}.tar.gz")
+    check_archive_target(target)
     if arguments.resume_from:
         settings, past = resume_from_archives(settings, [Path(arguments.resume_from)], root)
     elif past is not None:
@@ -181,8 +182,26 @@ def resume_from_earlier(
 
 def archive_names(target: Path) -> Iterator[Path]:
     """The names of a shard's archives: none is written over another one."""
+    stem, dot, ending = target.name.partition(".")
     yield target
-    yield from (target.with_name(target.name.replace(".tar.gz", f"-{n}.tar.gz")) for n in range(2, MOST_TRIES))
+    yield from (target.with_name(f"{stem}-{n}{dot}{ending}") for n in range(2, MOST_TRIES))
+
+
+def check_archive_target(target: Path) -> None:
+    """Refuse, before anything is paid, a name that no archive can be written under."""
+    folder = target.parent
+    if not folder.is_dir():
+        raise UsageError(f"the archive cannot be written: there is no folder {folder}.", hint="Create it before.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"the archive cannot be written: {folder} is read-only.", hint="Give --archive FILE.")
+    free_archive_name(target)
+
+
+def free_archive_name(target: Path) -> Path:
+    for name in archive_names(target):
+        if not name.exists():
+            return name
+    raise UsageError(f"there are {MOST_TRIES - 1} archives such as {target}.", hint="Give another --archive FILE.")
 
 
 def find_shard_run(logs: Path, shards: Shards, shard: ShardNumber) -> PreviousSessions | None:
@@ -198,7 +217,7 @@ def find_shard_run(logs: Path, shards: Shards, shard: ShardNumber) -> PreviousSe
 
 def write_shard_archive(settings: Settings, stamp: str, target: Path) -> Path:
     """Write the run into an archive, never over another file. Return its path."""
-    target = next(name for name in archive_names(target) if not name.exists())
+    target = free_archive_name(target)
     with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
         with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
             archive = asyncio.run(export_archive(index, index.find(stamp), Path(folder) / run_archive.BUNDLE))

@@ -1,7 +1,10 @@
 """How a plan is cut into shards, and which one a job does."""
 
+import asyncio
 import dataclasses
 import json
+import os
+import signal
 import tomllib
 from pathlib import Path
 
@@ -9,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestra.cli.commands.shard import archive_names, free_archive_name
+from orchestra.cli.commands.shard import archive_names, end_with, free_archive_name
+from orchestra.cli.launch import run_until_done
 from orchestra.cli.shard_number import detect_shard_number
 from orchestra.conduct.session.shard_archives import FetchedShards, ShardArchive, renamed_events
 from orchestra.conduct.session.shard_money import limit_to_rest
-from orchestra.errors import PlanError, UsageError
+from orchestra.errors import PlanError, StoppedBySignal, UsageError
 from orchestra.events import Event, make_event
 from orchestra.journal.run_archive import RunArchive
 from orchestra.model import DivisionBasis, FileLink, Plan, TargetFile, Task
@@ -227,6 +231,29 @@ def test_no_archive_is_written_over_another_one_whatever_its_ending(tmp_path: Pa
         name.touch()
     with pytest.raises(UsageError, match="there are 99 archives such as"):
         free_archive_name(tmp_path / "shard.tgz")
+
+
+def test_signals_stop_the_work_but_not_the_archive() -> None:
+    """The first signal comes during the work, or only when the archive is written; more may follow."""
+    done: list[str] = []
+
+    async def write() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.05)
+        done.append("written")
+
+    async def work(signum: int) -> int:
+        if signum:
+            os.kill(os.getpid(), signum)
+            await asyncio.sleep(60)
+        return 0
+
+    for signum, code in ((signal.SIGINT, 130), (0, 143)):
+        with pytest.raises(StoppedBySignal) as error:
+            run_until_done(end_with(write, work(signum)))
+        assert error.value.exit_code == code
+    assert done == ["written"] * 2
 
 
 RUN, BASE = "20260101_000000", "c" * 40

@@ -6,8 +6,9 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from orchestra import __version__
 from orchestra.cli.ci import append_to_file
@@ -153,11 +154,29 @@ def execute_shard(arguments: Namespace, story: Story) -> int:
         print(f"note: shard {shard} goes on from run {past.stamp} of this clone.", file=sys.stderr)
     elif earlier := [path for path in archive_names(target) if path.exists()]:
         settings, past = resume_from_earlier(settings, earlier, root)
-    try:
-        return run_until_done(story(settings, past=past))
-    finally:
+
+    async def archive_run() -> None:
         if run := find_shard_run(root / LOGS, draft.shards, shard):
-            print_plain(f"Archive: {write_shard_archive(settings, run.stamp, target)}")
+            print_plain(f"Archive: {await write_shard_archive(settings, run.stamp, target)}")
+
+    return run_until_done(end_with(archive_run, story(settings, past=past)))
+
+
+async def end_with(step: Callable[[], Coroutine[Any, Any, None]], work: Coroutine[Any, Any, int]) -> int:
+    """Do the work, then the step, whatever happens: a signal stops the work, but not the step. CI systems send a second
+    signal a few seconds after the first."""
+    try:
+        return await work
+    finally:
+        last, stopped = asyncio.ensure_future(step()), False
+        while not last.done():
+            try:
+                await asyncio.wait([last])
+            except asyncio.CancelledError:
+                stopped = True
+        last.result()
+        if stopped:
+            raise asyncio.CancelledError
 
 
 def resume_from_archives(settings: Settings, archives: Sequence[Path], root: Path) -> tuple[Settings, PreviousSessions]:
@@ -215,12 +234,12 @@ def find_shard_run(logs: Path, shards: Shards, shard: ShardNumber) -> PreviousSe
     return None
 
 
-def write_shard_archive(settings: Settings, stamp: str, target: Path) -> Path:
+async def write_shard_archive(settings: Settings, stamp: str, target: Path) -> Path:
     """Write the run into an archive, never over another file. Return its path."""
     target = free_archive_name(target)
     with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
         with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
-            archive = asyncio.run(export_archive(index, index.find(stamp), Path(folder) / run_archive.BUNDLE))
+            archive = await export_archive(index, index.find(stamp), Path(folder) / run_archive.BUNDLE)
             run_archive.write_run_archive(target, archive, __version__)
     return target
 

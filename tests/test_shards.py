@@ -1,7 +1,10 @@
 """How a plan is cut into shards, and which one a job does."""
 
+import asyncio
 import dataclasses
 import json
+import os
+import signal
 import tomllib
 from pathlib import Path
 
@@ -9,15 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestra.cli.commands.shard import archive_names, end_with, free_archive_name
+from orchestra.cli.launch import run_until_done
 from orchestra.cli.shard_number import detect_shard_number
-from orchestra.conduct.session.shard_archives import renamed_events
-from orchestra.errors import PlanError, UsageError
-from orchestra.events import make_event
+from orchestra.conduct.session.shard_archives import FetchedShards, ShardArchive, renamed_events
+from orchestra.conduct.session.shard_money import limit_to_rest
+from orchestra.errors import PlanError, StoppedBySignal, UsageError
+from orchestra.events import Event, make_event
 from orchestra.journal.run_archive import RunArchive
 from orchestra.model import DivisionBasis, FileLink, Plan, TargetFile, Task
 from orchestra.plan.draft import Draft, PlanItem, digest_draft, sharded_draft
 from orchestra.plan.shards import (
     Shard,
+    ShardNumber,
     Shards,
     describe_groups,
     enough_shards,
@@ -27,6 +34,8 @@ from orchestra.plan.shards import (
     share_limits,
 )
 from orchestra.plan.toml_file import format_draft, parse_draft
+from orchestra.report.fold import count_lost_requests, fold_events
+from orchestra.settings import Settings
 from tests.support.runs import Place
 from tests.support.sharding import PLAN, make_sharded
 
@@ -185,6 +194,8 @@ def test_a_shard_that_cannot_be_done_is_refused_in_one_sentence(place: Place) ->
     assert "there is no such file" in refuse("combine", "many", "gone.tar.gz")
     empty = place.run("execute", "many", "--shard", "auto", CI_NODE_INDEX="3", CI_NODE_TOTAL="3")
     assert empty.code == 0 and empty.out == "Shard 3/3 of the plan many has no tasks: there is nothing to do.\n"
+    gone = ("execute", "many", "--shard", "1/3", "--archive", "gone/x.tgz")
+    assert "the archive cannot be written: there is no folder gone." in refuse(*gone)
     plan = place.repo / PLAN
     plan.write_text(plan.read_text().replace("Add more to c.py.", "Add less."))
     assert "has changed since it was cut into shards" in refuse("execute", "many", "--shard", "1/3")
@@ -208,3 +219,100 @@ def test_events_of_an_archive_get_the_new_name_also_if_one_stamp_begins_with_the
     log = [make_event(old, 1, 1, "run_started", None, None, started), make_event(old, 2, 2, "branch_kept", 1, 1, kept)]
     (event,) = renamed_events(RunArchive(old, "", {}, log), new, "aider-orchestrator-agents", 0)
     assert event.run == new and event.data["branch"] == f"aider-orchestrator-agents/{new}/task1"
+
+
+def test_no_archive_is_written_over_another_one_whatever_its_ending(tmp_path: Path) -> None:
+    for ending in (".tgz", ".tar.gz", ""):
+        target = tmp_path / f"shard{ending}"
+        for expected in (target, tmp_path / f"shard-2{ending}", tmp_path / f"shard-3{ending}"):
+            assert free_archive_name(target) == expected
+            expected.touch()
+    for name in archive_names(tmp_path / "shard.tgz"):
+        name.touch()
+    with pytest.raises(UsageError, match="there are 99 archives such as"):
+        free_archive_name(tmp_path / "shard.tgz")
+
+
+def test_signals_stop_the_work_but_not_the_archive() -> None:
+    """The first signal comes during the work, or only when the archive is written; more may follow."""
+    done: list[str] = []
+
+    async def write() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.05)
+        done.append("written")
+
+    async def work(signum: int) -> int:
+        if signum:
+            os.kill(os.getpid(), signum)
+            await asyncio.sleep(60)
+        return 0
+
+    for signum, code in ((signal.SIGINT, 130), (0, 143)):
+        with pytest.raises(StoppedBySignal) as error:
+            run_until_done(end_with(write, work(signum)))
+        assert error.value.exit_code == code
+    assert done == ["written"] * 2
+
+
+RUN, BASE = "20260101_000000", "c" * 40
+
+
+def request(time: int, dollars: float, number: int = 1) -> Event:
+    data = {"role": "agent", "failure": "", "usage": {"dollars": dollars}, "identity": f"i{time}", "number": number}
+    return make_event(RUN, time, time, "request", 1, 1, data)
+
+
+def reservation(time: int, dollars: float, number: int = 1) -> Event:
+    data = {"role": "agent", "number": number, "dollars": dollars, "tokens": 1}
+    return make_event(RUN, time, time, "set_aside", 1, 1, data)
+
+
+def archive_of(number: int, *log: Event) -> ShardArchive:
+    return ShardArchive(Path(f"{number}"), RunArchive(RUN, BASE, {}, list(log)), ShardNumber(number, 3))
+
+
+def left_of(used: list[ShardArchive], unused: list[ShardArchive], *earlier: list[Event], shard: str = "") -> float:
+    """What `combine --retry` may spend in all, of $9 in three shards; or a shard of its $3."""
+    cut = Shards(BASE, "d", 9.0, (Shard(("a",), 1, 3.0), Shard(("b",), 1, 3.0), Shard(("c",), 1, 3.0)))
+    settings = Settings().with_values(budget=3.0 if shard else 9.0, shard=shard)
+    return limit_to_rest(settings, cut, FetchedShards(tuple(used), tuple(unused), ()), earlier).budget
+
+
+def test_money_that_the_used_archives_do_not_tell_is_not_spent_again() -> None:
+    first, second = archive_of(1, request(1, 0.5)), archive_of(2, request(2, 0.5))
+    third = archive_of(3, request(3, 0.5))
+    assert left_of([first, second, third], []) == 9.0
+    assert left_of([first, second], []) == 6.0, "a shard that has no archive may have spent its share"
+    assert left_of([first, second], [third]) == 6.0, "also if its archive cannot be used"
+    goes_on = archive_of(1, request(1, 0.5), request(4, 0.25))
+    assert left_of([goes_on, second, third], [first]) == 9.0, "the newer one has what the older one spent"
+    anew = archive_of(1, request(5, 0.25))
+    assert left_of([anew, second, third], [first]) == 8.5
+    forged = archive_of(1, request(6, 1e9))
+    assert left_of([first, second, third], [forged]) == 6.0, "no try has more than its share"
+
+
+def test_money_that_runs_in_the_clone_have_spent_is_not_spent_again() -> None:
+    every = [archive_of(n, request(n, 0.5)) for n in (1, 2, 3)]
+    known = [request(n, 0.5) for n in (1, 2, 3)]
+    once, twice = [*known, request(7, 1.0)], [*known, request(8, 2.0), reservation(9, 0.75, number=2)]
+    assert left_of(every, [], once) == 8.0
+    assert left_of(every, [], once, twice) == 5.25, "a request that was lost may be billed"
+    newer = [request(1, 0.5), request(10, 1.5)]
+    assert left_of(every[:1], [], newer, shard="1/3") == 1.5, "the archive is older than the run in the clone"
+
+
+def test_lost_requests_of_a_resumed_shard_count_when_it_is_combined() -> None:
+    """Each session numbers its requests from 1 on: one of the second does not end a lost one of the first."""
+    started = {"namespace": "n", "change": "", "options": {}, "folder": "", "pid": 0, "unborn": False}
+    started |= {"repository": "", "branch": "", "base": "", "model": "", "provider": ""}
+    begin = make_event(RUN, 1, 1, "run_started", None, None, started)
+    resumed = make_event(RUN, 3, 3, "run_resumed", None, None, {"folder": "", "pid": 0, "options": {}})
+    log = [begin, reservation(2, 0.75), resumed, reservation(4, 0.25), request(5, 0.125)]
+    taken = list(renamed_events(RunArchive(RUN, BASE, {}, log), "20260101_000001", "n", 10))
+    assert [event.data["number"] for event in taken] == [11, 12, 12]
+    report = fold_events([begin, *taken])
+    count_lost_requests(report)
+    assert report.usage.paid == 0.875

@@ -21,6 +21,7 @@ ARCHIVE_FORMAT = 1
 MANIFEST, EVENTS, BUNDLE, FILES = "manifest.json", "events.jsonl", "commits.bundle", "files/"
 MAX_UNPACKED = 4 << 30  # bytes, unpacked
 MAX_MANIFEST = 1 << 20
+MAX_CLOCK_SKEW = 86_400  # seconds that another machine's clock may be ahead
 READ_ERRORS = (tarfile.TarError, EOFError, OSError, zlib.error)
 CONTENT_ERRORS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)  # of JSON in another shape
 
@@ -156,6 +157,8 @@ def verify_run_archive(manifest: dict[str, Any], unpacked: dict[str, Path]) -> R
         raise ArchiveError(f"its events are not those of run {run}.")
     if seqs != sorted(set(seqs)):
         raise ArchiveError("its events are not in order.")
+    if max(event.time for event in events) > (time.time() + MAX_CLOCK_SKEW) * 1000 or events[0].time < 0:
+        raise ArchiveError("its events are not of the past: the clock here or there is wrong.")
     files = [path for name, path in unpacked.items() if name.startswith(FILES)]
     branches = {str(name): str(commit) for name, commit in manifest["branches"].items()}
     return RunArchive(run, str(manifest["base"]), branches, events, files, unpacked.get(BUNDLE))

@@ -101,6 +101,24 @@ def change_base(_: Contents, manifest: dict[str, Any], events: list[dict[str, An
     manifest["base"] = events[0]["data"]["base"] = "0" * 40
 
 
+def set_dollars(amount: float) -> Change:
+    def change(_: Contents, __: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        next(event for event in events if event["event"] == "request")["data"]["usage"]["dollars"] = amount
+
+    return change
+
+
+def live_in_future(_: Contents, __: dict[str, Any], events: list[dict[str, Any]]) -> None:
+    events[-1]["time"] = 10**18
+
+
+def keep_other_branch(_: Contents, __: dict[str, Any], events: list[dict[str, Any]]) -> None:
+    event = next(event for event in events if event["event"] == "attempt_ended")
+    events.append(
+        event | {"event": "branch_kept", "data": {"branch": "main; touch evil"}, "seq": events[-1]["seq"] + 1}
+    )
+
+
 @pytest.mark.thorough
 @pytest.mark.xdist_group("shard_attacks")
 @pytest.mark.parametrize(
@@ -111,6 +129,12 @@ def change_base(_: Contents, manifest: dict[str, Any], events: list[dict[str, An
         (name_other_shard, "it does not have the tasks of shard 2/2."),
         (add_task_of_other, "it has events of task 3, which is not of shard 1/2."),
         (earn_money, "are not possible."),
+        (set_dollars(float("inf")), "the amounts of event"),
+        (set_dollars(1e308), "the amounts of event"),
+        (live_in_future, "its events are not of the past: the clock here or there is wrong."),
+        (keep_other_branch, "names the branch 'main; touch evil', which is not of task 1."),
+        (edit_events("attempt_ended", commit="", parent=""), "is said to be done, but it has no commit."),
+        (edit_events("attempt_ended", commit="", answered=True), "is said to be done, but it has no commit."),
         (move_back, "its events are not those of run"),
         (lambda contents, _, __: contents.update({"../evil": b"x"}), "which an exported run does not"),
         (lambda contents, _, __: contents.update({"commits.bundle": b"no bundle"}), "git cannot read its commits."),
@@ -189,6 +213,7 @@ def test_forged_texts_settings_and_refs_take_no_effect(place: Place, tmp_path: P
             "main": commit,
             "evil": commit,
             f"aider-orchestrator/{manifest['run']}/../evil": commit,
+            **{f"aider-orchestrator/{manifest['run']}/task{n}": commit for n in range(3, 3000)},
         }
         events[0]["data"]["options"] |= {"test_cmd": "touch evil", "setup_cmd": "touch evil", "budget": 1e9}
         events[0]["data"]["folder"] = str(place.home)
@@ -199,3 +224,20 @@ def test_forged_texts_settings_and_refs_take_no_effect(place: Place, tmp_path: P
     ran = combine_forged(place, tmp_path, change)
     assert ran.agents["agent1"]["verdict"] == "no_change" and place.home.is_dir()
     assert "budget" not in ran.summary["limits"] or ran.summary["limits"]["budget"] is None
+
+
+@pytest.mark.thorough
+@pytest.mark.xdist_group("shard_attacks")
+def test_newer_archive_with_bad_commits_does_not_displace_a_good_one(place: Place, tmp_path: Path) -> None:
+    def change(contents: Contents, manifest: dict[str, Any], events: list[dict[str, Any]]) -> None:
+        replace_commits(place, {".github/workflows/evil.yml": "on: push"})(contents, manifest, events)
+        events[-1]["time"] += 1000
+
+    first, second = archives_of(place)
+    forged = forge(first, tmp_path / "forged.tar.gz", change)
+    job = clone_job(place, f"combine{tmp_path.name}")
+    ran = job.run("combine", "many", str(forged), first, second, OPENAI_API_KEY="")
+    assert ran.code == 0 and f"{forged}: Its work changes .github/workflows/evil.yml, which nobody named" in ran.err, (
+        ran.err
+    )
+    assert {path: (job.repo / path).read_text() for path in FILES} == WANTED

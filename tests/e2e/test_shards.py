@@ -181,3 +181,6 @@ def test_combine_with_retry_does_the_rest_with_the_money_that_is_left(tmp_path: 
     assert {path: (retried.place.repo / path).read_text() for path in FILES} == WANTED
     assert retried.summary["limits"]["budget"] == 6.0 and retried.summary["usage"]["cost"] < 6.0
     assert_clean(retried)
+    again = retried.place.run("combine", "many", *archives_of(place), OPENAI_API_KEY="")
+    spent_here = retried.summary["usage"]["cost"] - alone.summary["usage"]["cost"]
+    assert spent_here > 0 and again.summary["limits"]["budget"] == pytest.approx(6.0 - spent_here, abs=1e-5)

@@ -6,8 +6,9 @@ import os
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from orchestra import __version__
 from orchestra.cli.ci import append_to_file
@@ -146,40 +147,80 @@ def execute_shard(arguments: Namespace, story: Story) -> int:
     past = find_shard_run(root / LOGS, draft.shards, shard)
     settings, _ = load_plan_settings(limit_to_shard(settings, draft, shard), root)
     target = Path(arguments.archive or f"shard_{shard.number}_of_{shard.of}.tar.gz")
+    check_archive_target(target)
     if arguments.resume_from:
-        past = resume_from_archives(settings, [Path(arguments.resume_from)], root)
+        settings, past = resume_from_archives(settings, [Path(arguments.resume_from)], root)
     elif past is not None:
         print(f"note: shard {shard} goes on from run {past.stamp} of this clone.", file=sys.stderr)
     elif earlier := [path for path in archive_names(target) if path.exists()]:
-        past = resume_from_earlier(settings, earlier, root)
-    try:
-        return run_until_done(story(settings, past=past))
-    finally:
+        settings, past = resume_from_earlier(settings, earlier, root)
+
+    async def archive_run() -> None:
         if run := find_shard_run(root / LOGS, draft.shards, shard):
-            print_plain(f"Archive: {write_shard_archive(settings, run.stamp, target)}")
+            print_plain(f"Archive: {await write_shard_archive(settings, run.stamp, target)}")
+
+    return run_until_done(end_with(archive_run, story(settings, past=past)))
 
 
-def resume_from_archives(settings: Settings, archives: Sequence[Path], root: Path) -> PreviousSessions:
+async def end_with(step: Callable[[], Coroutine[Any, Any, None]], work: Coroutine[Any, Any, int]) -> int:
+    """Do the work, then the step, whatever happens: a signal stops the work, but not the step. CI systems send a second
+    signal a few seconds after the first."""
+    try:
+        return await work
+    finally:
+        last, stopped = asyncio.ensure_future(step()), False
+        while not last.done():
+            try:
+                await asyncio.wait([last])
+            except asyncio.CancelledError:
+                stopped = True
+        last.result()
+        if stopped:
+            raise asyncio.CancelledError
+
+
+def resume_from_archives(settings: Settings, archives: Sequence[Path], root: Path) -> tuple[Settings, PreviousSessions]:
+    """Begin a run with what the archives hold. Return it, and the settings with what is left of the shard's budget."""
     gathered = asyncio.run(gather_shards(settings, archives))
-    return find_previous_sessions(root / LOGS, gathered.stamp)
+    return gathered.settings, find_previous_sessions(root / LOGS, gathered.stamp)
 
 
-def resume_from_earlier(settings: Settings, archives: Sequence[Path], root: Path) -> PreviousSessions | None:
+def resume_from_earlier(
+    settings: Settings, archives: Sequence[Path], root: Path
+) -> tuple[Settings, PreviousSessions | None]:
     """Resume from archives of earlier tries, which are where this one will be written, if one can be used."""
     names = ", ".join(map(str, archives))
     try:
-        past = resume_from_archives(settings, archives, root)
+        resumed = resume_from_archives(settings, archives, root)
     except UsageError as error:
         print(f"note: {names} cannot be used, so the shard begins anew: {error}", file=sys.stderr)
-        return None
+        return settings, None
     print(f"note: the shard goes on from {names}.", file=sys.stderr)
-    return past
+    return resumed
 
 
 def archive_names(target: Path) -> Iterator[Path]:
     """The names of a shard's archives: none is written over another one."""
+    stem, dot, ending = target.name.partition(".")
     yield target
-    yield from (target.with_name(target.name.replace(".tar.gz", f"-{n}.tar.gz")) for n in range(2, MOST_TRIES))
+    yield from (target.with_name(f"{stem}-{n}{dot}{ending}") for n in range(2, MOST_TRIES))
+
+
+def check_archive_target(target: Path) -> None:
+    """Refuse, before anything is paid, a name that no archive can be written under."""
+    folder = target.parent
+    if not folder.is_dir():
+        raise UsageError(f"the archive cannot be written: there is no folder {folder}.", hint="Create it before.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"the archive cannot be written: {folder} is read-only.", hint="Give --archive FILE.")
+    free_archive_name(target)
+
+
+def free_archive_name(target: Path) -> Path:
+    for name in archive_names(target):
+        if not name.exists():
+            return name
+    raise UsageError(f"there are {MOST_TRIES - 1} archives such as {target}.", hint="Give another --archive FILE.")
 
 
 def find_shard_run(logs: Path, shards: Shards, shard: ShardNumber) -> PreviousSessions | None:
@@ -193,12 +234,12 @@ def find_shard_run(logs: Path, shards: Shards, shard: ShardNumber) -> PreviousSe
     return None
 
 
-def write_shard_archive(settings: Settings, stamp: str, target: Path) -> Path:
+async def write_shard_archive(settings: Settings, stamp: str, target: Path) -> Path:
     """Write the run into an archive, never over another file. Return its path."""
-    target = next(name for name in archive_names(target) if not name.exists())
+    target = free_archive_name(target)
     with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
         with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
-            archive = asyncio.run(export_archive(index, index.find(stamp), Path(folder) / run_archive.BUNDLE))
+            archive = await export_archive(index, index.find(stamp), Path(folder) / run_archive.BUNDLE)
             run_archive.write_run_archive(target, archive, __version__)
     return target
 

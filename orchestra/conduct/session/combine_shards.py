@@ -1,8 +1,9 @@
 """Begin the run of `combine`, or that of a shard whose earlier work is in an archive."""
 
 import dataclasses
+import os
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +22,15 @@ from orchestra.conduct.planning.lead import (
 )
 from orchestra.conduct.planning.prd import plan_made_event, prd_written_event
 from orchestra.conduct.planning.shard_plan import check_cut, start_at_base
-from orchestra.conduct.session.shard_archives import begin_from_archives, read_shard_archives
+from orchestra.conduct.session.shard_archives import begin_from_archives, fetch_shards, read_shard_archives
+from orchestra.conduct.session.shard_money import earlier_logs, limit_to_rest
 from orchestra.errors import PlanError, UsageError
 from orchestra.events import Payload
-from orchestra.journal.jsonl import prepare_log_folder
+from orchestra.journal.jsonl import create_run_log, prepare_log_folder
 from orchestra.model import Prd
 from orchestra.plan.draft import sharded_draft
-from orchestra.plan.shards import Shards
 from orchestra.settings import Settings
 from orchestra.workspace.merge import free_namespace
-
-LEAST_BUDGET = 0.01  # dollars; 0 would be no limit
 
 
 @dataclass(frozen=True)
@@ -62,26 +61,26 @@ async def gather_shards(settings: Settings, paths: Sequence[Path]) -> GatheredRu
     prepare_log_folder(repository.root / LOGS)
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-") as folder:
         archives = read_shard_archives(paths, shards, plan, Path(folder))
-        if not archives.used:
+        if not archives.by_shard:
             raise UsageError(f"no archive can be used. {' '.join(archives.refused)}".rstrip())
-        if not settings.shard:
-            settings = limit_to_rest(settings, shards, archives.used)
-            project = dataclasses.replace(project, settings=settings)
         namespace = await free_namespace(repository.git, BRANCHES)
         mine = keep_shard(settings, allowed.draft, plan) if settings.shard else plan
-        made = plan_made_event(project, mine, **plan_facts(project, allowed, path, tuple(checked.repairs)))
+        facts = plan_facts(project, allowed, path, tuple(checked.repairs)) | {"cut": shards.digest}
+        made = plan_made_event(project, mine, **facts)
+        earlier = list(earlier_logs(repository.root / LOGS, shards.digest, settings.shard))
+        stamp = create_stamp(repository.root / LOGS)
+        fetched = await fetch_shards(project, made, stamp, mine, shards, archives)
+        settings = limit_to_rest(settings, shards, fetched, earlier)
+        project = dataclasses.replace(project, settings=settings)
         prepared: list[Payload] = [run_started_event(project, namespace), *written, made]
-        stamp, notes = await begin_from_archives(project, prepared, mine, shards, archives, namespace)
+        notes = await begin_from_archives(project, prepared, stamp, mine, shards, fetched)
     return GatheredRun(settings, stamp, notes)
 
 
-def limit_to_rest(settings: Settings, shards: Shards, known: Collection[int]) -> Settings:
-    """Return the settings with the plan's budget, without what shards that have no archive may have spent. What the
-    others spent counts when the run begins. A --budget given now is another one for the whole plan."""
-    if not shards.budget or settings.source_of("budget") == "flag":
-        return settings
-    lost = sum(shard.budget for number, shard in enumerate(shards.shard, start=1) if number not in known)
-    return settings.with_values(budget=max(round(shards.budget - lost, 6), LEAST_BUDGET))
+def create_stamp(logs: Path) -> str:
+    stamp, file = create_run_log(logs)
+    os.close(file)
+    return stamp
 
 
 def run_started_event(project: Project, namespace: str) -> events.RunStarted:

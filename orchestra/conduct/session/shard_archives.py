@@ -7,7 +7,6 @@ base and change nothing but what its tasks may change. Settings, commands, paths
 import dataclasses
 import heapq
 import json
-import os
 import re
 import shutil
 import time
@@ -37,10 +36,11 @@ TAKEN = (
     *(events.GateStarted, events.GateEnded),
 )
 OF_WHOLE_RUN = (events.MoneyReserved, events.RequestEnded)  # taken also without a task
+MONEY_KINDS = {kind.kind for kind in OF_WHOLE_RUN}
 OF_RUN = ("run_", "summary_", "report_", "junit_", "console_")  # files that the new run has of its own
-TASK_BRANCH = re.compile(r"task\d+(-\d+)?")
+TASK_BRANCH = re.compile(r"task([1-9]\d{0,8})(-\d{1,9})?", re.ASCII)
 MARK = "\0"
-LARGEST_NUMBER = 1 << 40  # of a request
+LARGEST_AMOUNT = 1 << 40  # dollars, tokens, seconds, or the number of a request
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,29 @@ class ShardArchive:
 
 @dataclass(frozen=True)
 class ArchivedShards:
-    """The archives that are used, the newest of each shard, and a sentence about each that is not."""
+    """The archives of each shard, the newest first, and a sentence about each that cannot be used."""
 
-    used: Mapping[int, ShardArchive]
+    by_shard: Mapping[int, tuple[ShardArchive, ...]]
     refused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FetchedShards:
+    """The archives whose commits are here, one of each shard at most, those of the same shards that are not used, and a
+    sentence about each of these and of those that cannot be used."""
+
+    used: tuple[ShardArchive, ...]
+    unused: tuple[ShardArchive, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def numbers(self) -> set[int]:
+        return {archive.shard.number for archive in self.used}
 
 
 def read_shard_archives(paths: Sequence[Path], shards: Shards, plan: Plan, folder: Path) -> ArchivedShards:
     """Read archives of the shards of this plan. What cannot be used is named, and the rest is used."""
-    used: dict[int, ShardArchive] = {}
+    found: dict[int, list[ShardArchive]] = {}
     refused = []
     for number, path in enumerate(dict.fromkeys(paths)):
         try:
@@ -74,13 +88,9 @@ def read_shard_archives(paths: Sequence[Path], shards: Shards, plan: Plan, folde
         except ArchiveError as error:
             refused.append(str(error))
             continue
-        other = used.get(archive.shard.number)
-        newest = archive if other is None or archive.moment >= other.moment else other
-        if other is not None:
-            older = other if newest is archive else archive
-            refused.append(f"{older.path} is older than {newest.path}, which has the same shard: it was not used.")
-        used[archive.shard.number] = newest
-    return ArchivedShards(dict(sorted(used.items())), tuple(refused))
+        found.setdefault(archive.shard.number, []).insert(0, archive)
+    newest_first = {n: tuple(sorted(found[n], key=lambda each: each.moment, reverse=True)) for n in sorted(found)}
+    return ArchivedShards(newest_first, tuple(refused))
 
 
 def read_shard_archive(path: Path, shards: Shards, plan: Plan, folder: Path) -> ShardArchive:
@@ -96,7 +106,7 @@ def check_shard_of(archive: RunArchive, shards: Shards, plan: Plan) -> ShardNumb
     """Return which shard of this plan the archive holds. Refuse any other, and events that are not of its tasks."""
     started = archive.events[0].payload
     made = next((event.payload for event in archive.events if isinstance(event.payload, events.PlanMade)), None)
-    if not isinstance(started, events.RunStarted) or made is None or not made.cut:
+    if not isinstance(started, events.RunStarted) or made is None or not (made.cut and started.options.get("shard")):
         raise ArchiveError("it is no run of a shard.")
     if made.cut != shards.digest or started.base != shards.base or archive.base != shards.base:
         raise ArchiveError("it is of another plan, or of another cut of this one.")
@@ -108,6 +118,8 @@ def check_shard_of(archive: RunArchive, shards: Shards, plan: Plan) -> ShardNumb
     if strangers:
         raise ArchiveError(f"it has events of task {min(strangers)}, which is not of shard {shard}.")
     check_amounts(archive.events)
+    check_branches(archive)
+    check_results(archive.events, plan)
     return shard
 
 
@@ -117,49 +129,94 @@ def own_tasks(shards: Shards, plan: Plan, shard: ShardNumber) -> set[int]:
 
 
 def check_amounts(log: Iterable[Event]) -> None:
-    """Refuse costs below zero, which would let a later step spend more than it may."""
+    """Refuse costs below zero or unreadable ones, which would let a later step spend more than it may."""
     for event in log:
         payload = event.payload
         amounts: list[float] = []
+        if event.kind in MONEY_KINDS and event.read_problem:
+            raise ArchiveError(f"the amounts of event {event.seq} cannot be read.")
         if isinstance(payload, events.RequestEnded):
             amounts = [value for value in vars(payload.usage).values() if isinstance(value, int | float)]
-            amounts += [payload.seconds, payload.number, LARGEST_NUMBER - payload.number]
+            amounts += [payload.seconds, payload.number]
         elif isinstance(payload, events.MoneyReserved):
-            amounts = [payload.dollars, payload.tokens, payload.number, LARGEST_NUMBER - payload.number]
-        if not all(amount >= 0 for amount in amounts):
+            amounts = [payload.dollars, payload.tokens, payload.number]
+        if not all(0 <= amount <= LARGEST_AMOUNT for amount in amounts):
             raise ArchiveError(f"the amounts of event {event.seq} are not possible.")
 
 
-async def begin_from_archives(
-    project: Project, prepared: Sequence[Payload], plan: Plan, shards: Shards, archives: ArchivedShards, namespace: str
-) -> tuple[str, tuple[str, ...]]:
-    """Write the log of a new run: the prepared events, then those of the archives. Return its stamp, and a sentence
-    about each archive that is not used or missing."""
-    git, logs = project.git, project.repository.root / LOGS
-    stamp, file = jsonl.create_run_log(logs)
-    os.close(file)
-    permit = permit_of_plan(project, prepared)
-    used, refused = [], []
-    for archive in archives.used.values():
-        own = own_tasks(shards, plan, archive.shard)
-        why = await bring_commits(project, archive, stamp, plan, own, permit)
-        if why:
-            refused.append(f"{archive.path}: {why} It was not used.")
+def check_branches(archive: RunArchive) -> None:
+    """Refuse names of branches that are not those of the run's tasks: people are shown commands with them."""
+    for event in archive.events:
+        if isinstance(event.payload, events.BranchKept):
+            names = [event.payload.branch]
+        elif isinstance(event.payload, events.AttemptEnded):
+            names = [event.payload.branch] if event.payload.branch else []
+        else:
             continue
-        await create_branches(git, archive.content, namespace, stamp)
+        if names and task_of_branch(names[0], archive.run) != event.task:
+            raise ArchiveError(f"event {event.seq} names the branch {names[0]!r}, which is not of task {event.task}.")
+
+
+def task_of_branch(name: str, run: str) -> int | None:
+    match, task = BRANCH.fullmatch(f"refs/heads/{name}"), TASK_BRANCH.fullmatch(name.rpartition("/")[2])
+    ours = match and task and name == f"{match['space']}/{run}/{task[0]}"
+    return int(task[1]) if ours and task else None
+
+
+def check_results(log: Iterable[Event], plan: Plan) -> None:
+    """Refuse tasks that are said to be done without a commit, unless they only answer."""
+    for event in log:
+        end = event.payload
+        if not isinstance(end, events.AttemptEnded) or end.verdict is not Verdict.APPLIED or end.commit:
+            continue
+        if event.task is None or plan.by_id[event.task].paths or not end.answered:
+            raise ArchiveError(f"task {event.task} is said to be done, but it has no commit.")
+
+
+async def fetch_shards(
+    project: Project, made: events.PlanMade, stamp: str, plan: Plan, shards: Shards, archives: ArchivedShards
+) -> FetchedShards:
+    """Fetch the commits of the newest archive of each shard, or of an older one if those of the newest are bad."""
+    permit, used, unused, notes = permit_of_plan(project, made), [], [], list(archives.refused)
+    for number, tries in archives.by_shard.items():
+        own = own_tasks(shards, plan, ShardNumber(number, len(shards.shard)))
+        newest: ShardArchive | None = None
+        for archive in tries:
+            if newest:
+                notes.append(f"{archive.path} is older than {newest.path}, which has the same shard: it was not used.")
+            elif why := await bring_commits(project, archive, stamp, plan, own, permit):
+                notes.append(f"{archive.path}: {why} It was not used.")
+            else:
+                newest = archive
+        used += [newest] if newest else []
+        unused += [archive for archive in tries if archive is not newest]
+    return FetchedShards(tuple(used), tuple(unused), tuple(notes))
+
+
+async def begin_from_archives(
+    project: Project, prepared: Sequence[Payload], stamp: str, plan: Plan, shards: Shards, fetched: FetchedShards
+) -> tuple[str, ...]:
+    """Write the log of a new run: the prepared events, then those of the archives. Return a sentence about each archive
+    that is not used or missing."""
+    logs, namespace = project.repository.root / LOGS, namespace_of(prepared)
+    for archive in fetched.used:
+        own = own_tasks(shards, plan, archive.shard)
+        await create_branches(project.git, archive.content, own, namespace, stamp)
         copy_files(archive.content, logs, stamp)
-        used.append(archive)
-    notes = (*archives.refused, *refused, *describe_missing(shards, plan, used))
-    log = compose_log(stamp, [*prepared, *map(events.Note, notes)], used, namespace)
-    left_out = exclude_undone(log, plan, shards, {archive.shard.number for archive in used})
+    notes = (*fetched.notes, *describe_missing(shards, plan, fetched.numbers))
+    log = compose_log(stamp, [*prepared, *map(events.Note, notes)], fetched.used, namespace)
+    left_out = exclude_undone(log, plan, shards, fetched.numbers)
     numbered = (dataclasses.replace(event, seq=seq) for seq, event in enumerate((*log, *left_out), start=1))
     jsonl.write_run_log(logs, stamp, numbered)
-    return stamp, notes
+    return notes
 
 
-def permit_of_plan(project: Project, prepared: Sequence[Payload]) -> Permit:
+def namespace_of(prepared: Sequence[Payload]) -> str:
+    return next(payload.namespace for payload in prepared if isinstance(payload, events.RunStarted))
+
+
+def permit_of_plan(project: Project, made: events.PlanMade) -> Permit:
     """Return what the plan's tasks may change: the same as the agents of the shards."""
-    made = next(payload for payload in prepared if isinstance(payload, events.PlanMade))
     words = (project.settings.change,) if made.words else ()
     return Permit(frozenset(made.named), words, project.entries)
 
@@ -181,13 +238,13 @@ async def bring_commits(
     return await explain_bad_commits(project.git, content.base, commits, others, permit)
 
 
-async def create_branches(git: Git, archive: RunArchive, namespace: str, stamp: str) -> None:
+async def create_branches(git: Git, archive: RunArchive, own: set[int], namespace: str, stamp: str) -> None:
     """Create the branches of the tasks under the new run's name."""
-    lines = []
-    for name, commit in archive.branches.items():
-        match, last = BRANCH.fullmatch(f"refs/heads/{name}"), name.rpartition("/")[2]
-        if match and match["stamp"] == archive.run and TASK_BRANCH.fullmatch(last):
-            lines.append(f"create refs/heads/{namespace}/{stamp}/{last} {commit}\n")
+    lines = [
+        f"create refs/heads/{namespace}/{stamp}/{name.rpartition('/')[2]} {commit}\n"
+        for name, commit in archive.branches.items()
+        if task_of_branch(name, archive.run) in own
+    ]
     if lines:
         await git.raw("update-ref", "--stdin", input="".join(lines).encode())
 
@@ -208,9 +265,8 @@ def compose_log(
     log = [new_event(stamp, first, payload) for payload in prepared]
     offset, streams = 0, []
     for archive in archives:
-        numbers = [getattr(event.payload, "number", 0) for event in archive.content.events]
         streams.append(list(renamed_events(archive.content, stamp, namespace, offset)))
-        offset += max(numbers) + 1
+        offset = max([offset, *(getattr(event.payload, "number", 0) for event in streams[-1])])
     return [*log, *heapq.merge(*streams, key=lambda event: event.time)]
 
 
@@ -220,12 +276,13 @@ def new_event(stamp: str, moment: int, payload: Payload, task: int | None = None
 
 def renamed_events(archive: RunArchive, stamp: str, namespace: str, offset: int) -> Iterator[Event]:
     """Return the events that are taken, under the new run's name, with times that do not go back, and with numbers of
-    requests that no other archive has."""
+    requests that no other archive and no other session of this one has."""
     started = archive.events[0].payload
     assert isinstance(started, events.RunStarted)
-    latest = 0
+    latest, highest = 0, offset
     for event in archive.events:
         latest = max(latest, event.time)
+        offset = highest if isinstance(event.payload, events.RunResumed) else offset
         if not isinstance(event.payload, TAKEN if event.task is not None else OF_WHOLE_RUN):
             continue
         # By way of a mark that no JSON has, because one stamp may begin with the other.
@@ -235,12 +292,13 @@ def renamed_events(archive: RunArchive, stamp: str, namespace: str, offset: int)
         data = dict(renamed.data)
         if isinstance(data.get("number"), int):
             data["number"] += offset
+            highest = max(highest, data["number"])
         yield make_event(stamp, 0, latest, renamed.kind, renamed.task, renamed.attempt, data)
 
 
-def describe_missing(shards: Shards, plan: Plan, used: Sequence[ShardArchive]) -> Iterator[str]:
+def describe_missing(shards: Shards, plan: Plan, known: set[int]) -> Iterator[str]:
     """Name the shards with tasks of the plan that have no archive."""
-    known, wanted = {archive.shard.number for archive in used}, {task.name for task in plan.tasks}
+    wanted = {task.name for task in plan.tasks}
     shards_left = [(n, shard) for n, shard in enumerate(shards.shard, start=1) if n not in known]
     missing = [(n, shard) for n, shard in shards_left if wanted & set(shard.tasks)]
     if missing:

@@ -59,7 +59,7 @@ const OF = { run: "#/", plan: "#/plans" }; // the link under which a screen stan
 function Link({ href, words, state }) {
   const { screen } = state.place, own = OF[screen] ?? (screen === "runs" ? "#/" : `#/${screen}`);
   const waiting = href === "#/queue" && state.queue.length;
-  return html`<a href=${href} aria-current=${own === href ? "page" : null}>${words}${waiting ? html` <b class="badge">${state.queue.length}</b>` : ""}</a>`;
+  return html`<a href=${href} aria-current=${own === href ? "page" : null}><span>${words}</span>${waiting ? html` <b class="badge">${state.queue.length}</b>` : ""}</a>`;
 }
 
 /** Whether what is shown is true: said by the server's beats, never by hope. */

@@ -20,6 +20,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 WILDCARDS = ("0.0.0.0", "::")
 LARGEST_MESSAGE, PING_SECONDS = 1 << 16, 10.0  # of a WebSocket
+SILENCE = 120.0  # seconds without an answer to a ping: a caller that does not read costs little meanwhile
 GRACE = 3  # seconds for open streams when the server ends
 
 
@@ -85,7 +86,7 @@ def cmd_serve(arguments: Namespace) -> int:
         open_page(path.with_name("serve-open.html"), f"{places[0]}/#t={tokens[OWNER]}")
     options: dict[str, Any] = {"log_level": "warning", "proxy_headers": False, "server_header": False}
     options |= {"ws": "websockets-sansio", "ws_max_size": LARGEST_MESSAGE, "ws_per_message_deflate": False}
-    options |= {"ws_ping_interval": PING_SECONDS, "ws_ping_timeout": PING_SECONDS}
+    options |= {"ws_ping_interval": PING_SECONDS, "ws_ping_timeout": SILENCE}
     if arguments.tls_cert:
         options |= {"ssl_certfile": arguments.tls_cert, "ssl_keyfile": arguments.tls_key}
     config = uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **options)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import resource
 import statistics
 import time
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.thorough
 CLIENTS, SECONDS = (1_000, 30) if SOAK else (100, 4)
 SLUGGISH = CLIENTS // 10
 TASKS, RATE = 100, 200  # events a second
+HEAD = re.compile(rb'\{"type": ?"(\w+)", ?"run_id": ?"[^"]*", ?"seq": ?(\d+)')
 
 
 def new_events(first: int) -> Iterator[Event]:
@@ -56,11 +58,12 @@ class Caller:
 
     async def read(self, socket: ClientConnection, until: int) -> None:
         while self.seq < until:
-            message = json.loads(await socket.recv())
-            if message["type"] == "rows":
+            # Only the head is read: a thousand callers are one process here, and not to be what is measured.
+            head = HEAD.match(await socket.recv(decode=False))
+            if head and head[1] == b"rows":
                 self.messages += 1
                 self.lags.append(time.time() - self.written.get(self.seq + 1, time.time()))
-            self.seq = max(self.seq, message.get("seq", 0))
+            self.seq = max(self.seq, int(head[2]) if head else 0)
 
 
 async def open_socket(api: Api, **options: Any) -> ClientConnection:

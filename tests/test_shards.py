@@ -196,6 +196,9 @@ def test_a_shard_that_cannot_be_done_is_refused_in_one_sentence(place: Place) ->
     assert empty.code == 0 and empty.out == "Shard 3/3 of the plan many has no tasks: there is nothing to do.\n"
     gone = ("execute", "many", "--shard", "1/3", "--archive", "gone/x.tgz")
     assert "the archive cannot be written: there is no folder gone." in refuse(*gone)
+    # `run --plan` is the same, as in the action.
+    assert "--shard auto finds no number of this job" in refuse("run", "--plan", "many", "--shard", "auto")
+    assert place.run("run", "--plan", "many", "--shard", "3/3").out == empty.out
     plan = place.repo / PLAN
     plan.write_text(plan.read_text().replace("Add more to c.py.", "Add less."))
     assert "has changed since it was cut into shards" in refuse("execute", "many", "--shard", "1/3")

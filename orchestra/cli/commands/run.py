@@ -20,6 +20,10 @@ def add_run_arguments(parser: CommandParser) -> None:
 def cmd_run(arguments: Namespace, story: Story) -> int:
     """Carry out a change: plan it, let agents make it, check and combine their work, and report the result. Without
     --change or --plan, carry out what was submitted."""
+    if arguments.plan and (arguments.shard or os.environ.get("ORCHESTRA_SHARD")):
+        from orchestra.cli.commands.shard import execute_shard
+
+        return execute_shard(arguments, story)
     settings = settings_to_run(run_options(arguments))
     if not (settings.change or settings.plan):
         from orchestra.conduct.planning.plan_files import with_submitted_plan
@@ -40,10 +44,6 @@ def cmd_execute(arguments: Namespace, story: Story) -> int:
     """Carry out the unfinished tasks of a plan. The same as `run --plan NAME`. With --shard I/N, do one part of a plan
     that `plan shard` has cut, and write it into an archive for `combine`."""
     arguments.plan = arguments.name
-    if arguments.shard or os.environ.get("ORCHESTRA_SHARD"):
-        from orchestra.cli.commands.shard import execute_shard
-
-        return execute_shard(arguments, story)
-    if arguments.archive or arguments.resume_from:
+    if (arguments.archive or arguments.resume_from) and not (arguments.shard or os.environ.get("ORCHESTRA_SHARD")):
         raise UsageError("--archive and --resume-from are for --shard I/N.")
     return cmd_run(arguments, story)

@@ -115,7 +115,7 @@ def shard_lines(shards: Shards) -> list[str]:
 
 
 def format_matrix(kind: str, draft: Draft) -> str:
-    """Format the jobs of the shards that have tasks. They hold numbers only: the plan travels as a file."""
+    """Format the jobs of the shards that have tasks. They hold no files: the plan travels as one."""
     many = len(draft.shards.shard)
     jobs = [(number, shard) for number, shard in enumerate(draft.shards.shard, start=1) if shard.tasks]
     if kind == "env":
@@ -146,10 +146,10 @@ def execute_shard(arguments: Namespace, story: Story) -> int:
     root = plan.repository.root
     past = find_shard_run(root / LOGS, draft.shards, shard)
     settings, _ = load_plan_settings(limit_to_shard(settings, draft, shard), root)
-    target = Path(arguments.archive or f"shard_{shard.number}_of_{shard.of}.tar.gz")
+    target = Path(getattr(arguments, "archive", "") or f"shard_{shard.number}_of_{shard.of}.tar.gz")
     check_archive_target(target)
-    if arguments.resume_from:
-        settings, past = resume_from_archives(settings, [Path(arguments.resume_from)], root)
+    if resume_from := getattr(arguments, "resume_from", ""):  # of `execute` only
+        settings, past = resume_from_archives(settings, [Path(resume_from)], root)
     elif past is not None:
         print(f"note: shard {shard} goes on from run {past.stamp} of this clone.", file=sys.stderr)
     elif earlier := [path for path in archive_names(target) if path.exists()]:
@@ -210,7 +210,7 @@ def check_archive_target(target: Path) -> None:
     """Refuse, before anything is paid, a name that no archive can be written under."""
     folder = target.parent
     if not folder.is_dir():
-        raise UsageError(f"the archive cannot be written: there is no folder {folder}.", hint="Create it before.")
+        raise UsageError(f"the archive cannot be written: there is no folder {folder}.", hint="Create it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"the archive cannot be written: {folder} is read-only.", hint="Give --archive FILE.")
     free_archive_name(target)

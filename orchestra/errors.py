@@ -81,6 +81,10 @@ class RequestRefused(OrchestraError, code=1):
     """The request of another terminal was refused."""
 
 
+class OwnerGone(UsageError):
+    """No process works on the run, or it ended before it took a command."""
+
+
 class MachineTrouble(UsageError):
     """The machine does not let the program work."""
 

@@ -11,7 +11,7 @@ from fastapi import Request
 
 from orchestra.cli.commands.steer import ask_run_owner
 from orchestra.cli.find import KnownRun, RunIndex
-from orchestra.errors import RequestRefused
+from orchestra.errors import OwnerGone, RequestRefused
 from orchestra.web.envelope import ApiError
 
 ANSWER_TIMEOUT = 30.0  # longer than in a terminal: a person at a page cannot ask again at once
@@ -37,12 +37,11 @@ async def send_command(
     values: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Send a command, and return the owner's answer. Nothing is left behind where no process would take it."""
-    if await asyncio.to_thread(index.find_owner, run) is None:
-        raise ApiError(409, f"No process works on run {run.name}.", "NOT_RUNNING")
     try:
-        ask = partial(ask_run_owner, index.store, run.key, run.name, kind, task, values)
-        ask = partial(ask, timeout=ANSWER_TIMEOUT, source=source)
+        ask = partial(ask_run_owner, index, run, kind, task, values, timeout=ANSWER_TIMEOUT, source=source)
         answer = await asyncio.get_running_loop().run_in_executor(ASKING, ask)
+    except OwnerGone as why:
+        raise ApiError(409, f"{str(why)[0].upper()}{str(why)[1:]}", "NOT_RUNNING") from None
     except RequestRefused as why:
         raise ApiError(409, str(why), "CYCLE" if "because that is a circle" in str(why) else "CONFLICT") from None
     if not answer:

@@ -2,6 +2,7 @@
 
 import os
 from argparse import ArgumentTypeError, Namespace
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from orchestra.cli.load import read_settings, why_unreadable
 from orchestra.cli.parser import CommandParser, run_options
 from orchestra.conduct.core.locations import LOGS
 from orchestra.conduct.previous.sessions import PreviousSessions, find_previous_sessions
-from orchestra.errors import UsageError
+from orchestra.errors import OwnerGone, UsageError
 from orchestra.journal import jsonl
 from orchestra.model import Decision
 from orchestra.settings import LAUNCH, Settings
@@ -80,9 +81,9 @@ def find_run_to_resume(arguments: Namespace) -> tuple[Settings, PreviousSessions
 
 def ask_owner_if_any(settings: Settings, stamp: str, kind: str, task: int, **values: Any) -> str:
     """Return the answer of the run's owner, if a process works on it."""
-    with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index:
-        run = index.find(stamp)
-        return ask_run_owner(index.store, run.key, run.name, kind, task, values) if index.find_owner(run) else ""
+    with open_run_index(Namespace(repo=settings.repo, store=settings.store)) as index, suppress(OwnerGone):
+        return ask_run_owner(index, index.find(stamp), kind, task, values)
+    return ""
 
 
 def add_resolve_arguments(parser: CommandParser) -> None:

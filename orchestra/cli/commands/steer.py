@@ -19,10 +19,10 @@ from orchestra.cli.command_io import (
 )
 from orchestra.cli.find import KnownRun, RunIndex, open_run_index
 from orchestra.cli.parser import CommandParser
-from orchestra.errors import OrchestraError, RequestRefused, UsageError
+from orchestra.errors import OrchestraError, OwnerGone, RequestRefused, UsageError
 from orchestra.events import CommandAnswered
 from orchestra.journal.ownership import describe_owner, machine_identity
-from orchestra.journal.store import Owner, Store
+from orchestra.journal.store import Owner
 from orchestra.plan.draft import PRIORITIES
 
 ANSWER_TIMEOUT = 5.0  # seconds; an owner looks for commands several times a second
@@ -45,7 +45,11 @@ def cmd_cancel(arguments: Namespace) -> None:
         if owner is None:
             hint = f"To continue it: aider-orchestrator resume {run.name}"
             raise UsageError(f"no process works on run {run.name}.", hint=hint)
-        print_plain(ask_run_owner(index.store, run.key, run.name, "cancel", task) or kill_owner(owner, task))
+        try:
+            print_plain(ask_run_owner(index, run, "cancel", task) or kill_owner(owner, task))
+        except OwnerGone:
+            print_plain(f"Run {run.name} has ended by itself.")
+            return
         if task is None:
             wait_for_run_end(index, run, owner)
 
@@ -131,10 +135,11 @@ def steer_run(arguments: Namespace, kind: str, task: int | None = None, **values
     """Send a command to the process that works on the run, and print its answer."""
     with open_run_index(arguments) as index:
         run = index.find(arguments.run)
-        if index.find_owner(run) is None:
-            command = f"resolve {run.name} {task}" if task else f"resume {run.name}"
-            raise UsageError(f"no process works on run {run.name}.", hint=f"Go on: aider-orchestrator {command}")
-        answer = ask_run_owner(index.store, run.key, run.name, kind, task, values)
+        command = f"resolve {run.name} {task}" if task else f"resume {run.name}"
+        try:
+            answer = ask_run_owner(index, run, kind, task, values)
+        except OwnerGone as gone:
+            raise UsageError(str(gone), hint=f"Go on: aider-orchestrator {command}") from None
     if not answer:
         raise OrchestraError(f"The run did not answer within {ANSWER_TIMEOUT:.0f} s.")
     print_plain(answer)
@@ -142,9 +147,8 @@ def steer_run(arguments: Namespace, kind: str, task: int | None = None, **values
 
 
 def ask_run_owner(
-    store: Store,
-    key: str,
-    run: str,
+    index: RunIndex,
+    run: KnownRun,
     kind: str,
     task: int | None,
     values: Mapping[str, Any] | None = None,
@@ -152,19 +156,25 @@ def ask_run_owner(
     timeout: float = ANSWER_TIMEOUT,
     source: str = TERMINAL,
 ) -> str:
-    """Return the owner's answer, or nothing if none comes in time. Raises RequestRefused.
+    """Return the owner's answer, or nothing if none comes in time. Raises RequestRefused, and OwnerGone if no process
+    works on the run or its owner ended without an answer.
 
     The time is counted in looks, because on a busy machine these are as slow as the owner's.
     """
-    token = secrets.token_hex(8)
-    store.post_command(key, run, kind, task, {**(values or {}), "token": token, "source": source})
+    owner, token = index.find_owner(run), secrets.token_hex(8)
+    if owner is None:
+        raise OwnerGone(f"no process works on run {run.name}.")
+    index.store.post_command(run.key, run.name, kind, task, {**(values or {}), "token": token, "source": source})
     for _ in range(round(timeout / LOOK_PAUSE)):
-        for event in store.read_events(key, run, kinds=(CommandAnswered.kind,)):
+        now = index.find_owner(run)  # before its answers are read: it may answer and end
+        for event in index.store.read_events(run.key, run.name, kinds=(CommandAnswered.kind,)):
             answer = event.payload
             if isinstance(answer, CommandAnswered) and answer.token == token:
                 if answer.refused:
                     raise RequestRefused(answer.answer)
                 return answer.answer
+        if now is None or now.owner != owner.owner:
+            raise OwnerGone(f"run {run.name} ended before it took the command.")
         time.sleep(LOOK_PAUSE)
     return ""
 

@@ -35,7 +35,7 @@ async function watchResume(launch) {
   }
 }
 
-const ENDING_TRIES = 20, UNDO_MS = 5000;
+const ENDING_TRIES = 120, UNDO_MS = 5000;
 
 const isAbout = (pending, run, row) => pending.run === run && pending.row.id === row.id;
 

@@ -61,9 +61,11 @@ export class Log extends Component {
     this.readEnd();
   }
 
-  componentDidUpdate(before) {
-    const { seq } = this.props.state.run;
-    if (before.state.run.seq !== seq && !this.props.past) this.readEnd();
+  /** The page may have left the run while the log waited for an answer. */
+  componentDidUpdate() {
+    const { run } = this.props.state;
+    if (!run) return;
+    if (this.seen !== run.seq && !this.props.past) this.readEnd();
     if (this.state.isAtEnd && !this.state.found && this.list) this.list.scrollTop = this.list.scrollHeight;
   }
 
@@ -76,6 +78,7 @@ export class Log extends Component {
   async readEnd() {
     if (this.isReading) return;
     this.isReading = true;
+    this.seen = this.props.state.run.seq;
     const last = this.state.events.at(-1)?.seq ?? Math.max(0, this.props.state.run.seq - LOG_PAGE);
     const found = await this.read(`after=${last}&limit=1000`);
     this.isReading = false;
@@ -100,6 +103,7 @@ export class Log extends Component {
   goToEnd = () => this.setState({ found: null, isAtEnd: true }, () => { this.list.scrollTop = this.list.scrollHeight; });
 
   render({ state, past }, { events, query, found, isAtEnd, isWhole }) {
+    if (!state.run) return null;
     const shown = (found ?? events).filter((each) => (found || isWhole || each.words) && (!past || each.seq <= past.at));
     const scrolled = ({ currentTarget: list }) => this.setState({ isAtEnd: list.scrollTop + list.clientHeight >= list.scrollHeight - 4 });
     const row = (each) => html`<li key=${each.seq} class=${each.words ? "" : "hint"}><time>${clock(each.time)}</time> ${each.words || each.event}</li>`;

@@ -22,7 +22,8 @@ LAYERS: dict[str, set[str]] = {
         *("orchestra.journal", "orchestra.models", "orchestra.process", "orchestra.workspace"),
     },
     "rules": {
-        *("orchestra.answers", "orchestra.dialects", "orchestra.division", "orchestra.judge", "orchestra.plan"),
+        *("orchestra.answers", "orchestra.dialects", "orchestra.division", "orchestra.judge"),
+        *("orchestra.merging", "orchestra.plan"),
         *("orchestra.providers", "orchestra.report", "orchestra.settings"),
     },
     "words": {"orchestra", "orchestra.errors", "orchestra.events", "orchestra.model", "orchestra.wording"},

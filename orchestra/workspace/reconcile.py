@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from orchestra.judge.threeway import merge_text
+from orchestra.merging.candidates import Trust, propose_merges
 from orchestra.workspace.git import Git, split_nul
 from orchestra.workspace.trees import Tree, Trees, temporary_tree
 
@@ -57,10 +57,10 @@ async def solve_texts(git: Git) -> bool:
         texts = [await read_blob_text(git, blob) for _, (_, blob) in sorted(sides.items())]
         if not mode or None in texts:
             return False
-        merged = merge_text(path, *[text or "" for text in texts])
-        if merged is None:
+        candidates = propose_merges(path, *[text or "" for text in texts])
+        if not candidates or candidates[0].trust is Trust.BY_TESTS:
             return False
-        blob = await git.text("hash-object", "-w", "--stdin", input=merged.encode())
+        blob = await git.text("hash-object", "-w", "--stdin", input=candidates[0].text.encode())
         entry = f"{mode} {blob} 0\t".encode() + os.fsencode(path) + b"\0"
         await git.raw("update-index", "-z", "--index-info", input=entry)
     return bool(stages)

@@ -1,0 +1,1 @@
+"""Merges that git leaves to a person: pure functions from three texts to proposals."""

@@ -1,0 +1,161 @@
+"""Check that a merged text has everything of both sides, once. Pure."""
+
+import ast
+import json
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+from orchestra.merging.definitions import Definition, walk_definitions
+from orchestra.merging.sequences import merge_regions, split_lines
+from orchestra.merging.trees import Source, count_errors, parse_text
+
+READERS: dict[str, Callable[[str], object]] = {
+    ".py": ast.parse,
+    ".pyi": ast.parse,
+    ".json": json.loads,
+    ".toml": tomllib.loads,
+}
+T = TypeVar("T")
+WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The three texts of a file, with what the checks need of them, read once."""
+
+    path: str
+    base: str
+    ours: str
+    theirs: str
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        return self.base, self.ours, self.theirs
+
+    @cached_property
+    def lines(self) -> tuple[list[str], list[str], list[str]]:
+        base, ours, theirs = map(split_lines, self.texts)
+        return base, ours, theirs
+
+    @cached_property
+    def sources(self) -> list[Source | None]:
+        return [parse_text(self.path, text) for text in self.texts]
+
+    @cached_property
+    def parse_well(self) -> bool:
+        return all(is_readable(self.path, text) for text in (self.ours, self.theirs))
+
+    @cached_property
+    def most_errors(self) -> int:
+        return max(count_errors(source) if source else 0 for source in self.sources[1:])
+
+    @cached_property
+    def definitions(self) -> list[Counter[Definition]]:
+        return [count_definitions(source) for source in self.sources]
+
+    @cached_property
+    def words(self) -> list[Counter[str]]:
+        return [count_words(text) for text in self.texts]
+
+    @cached_property
+    def settled(self) -> list[str]:
+        """What git merges, as texts: the places between the conflicts, in order."""
+        runs: list[list[str]] = [[]]
+        for region in merge_regions(*self.lines):
+            if region.conflict:
+                runs.append([])
+            else:
+                runs[-1] += region.merged
+        return ["".join(run) for run in runs]
+
+
+def find_loss(sides: Sides, merged: str) -> str:
+    """Return what is wrong with a merged text, in one sentence. "" if all checks pass."""
+    source = parse_text(sides.path, merged)
+    if sides.parse_well and not is_readable(sides.path, merged):
+        return "It does not parse, and both sides do."
+    if source and count_errors(source) > sides.most_errors:
+        return "It has more syntax errors than its sides."
+    if wrong := find_miscount([*sides.definitions, count_definitions(source)], once=True):
+        return f"A definition or import is lost or doubled: {wrong.name}."
+    if rival := find_rivals(*sides.definitions):
+        return f"Both sides give one name to different things: {rival}."
+    if word := find_miscount([*sides.words, count_words(merged)]):
+        return f"A word is lost or doubled: {word}."
+    return "" if keeps_settled(sides.settled, merged) else "It changes what git merges without a conflict."
+
+
+def is_readable(path: str, text: str) -> bool:
+    """Whether the standard library can read the text. True for a file that it does not know."""
+    reader = READERS.get(PurePosixPath(path).suffix)
+    if reader is None:
+        return True
+    try:
+        reader(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def count_definitions(source: Source | None) -> Counter[Definition]:
+    """Count definitions and imports. In Python the same import may stand twice."""
+    counts = Counter(walk_definitions(source) if source else ())
+    if source and source.language == "python":
+        counts = Counter({key: min(count, 1) if " " in key.origin else count for key, count in counts.items()})
+    return counts
+
+
+def find_rivals(base: Counter[Definition], ours: Counter[Definition], theirs: Counter[Definition]) -> str:
+    """Return a name that both sides newly give to different things."""
+    contents: list[dict[str, set[tuple[str, str]]]] = [{}, {}, {}]
+    for found, side in zip(contents, (base, ours, theirs), strict=True):
+        for key in side:
+            found.setdefault(key.name, set()).add((key.origin, key.text))
+    was, mine, yours = contents
+    return next((name for name in mine if name not in was and mine[name] != yours.get(name, mine[name])), "")
+
+
+def count_words(text: str) -> Counter[str]:
+    """Count words and signs; commas separate, and their number depends on what else is there."""
+    counts = Counter(WORD.findall(text))
+    del counts[","]
+    return counts
+
+
+def find_miscount(counts: Sequence[Counter[T]], *, once: bool = False) -> T | None:
+    """Return what stands in the merged text (the last) more or less often than both sides' changes allow.
+
+    `once`: what both sides added may not stand there twice.
+    """
+    base, ours, theirs, merged = counts
+    for key in dict.fromkeys(key for counter in counts for key in counter):
+        was, mine, yours = base[key], ours[key], theirs[key]
+        both = max(0, mine + yours - was)
+        least, most = sorted((both, max(mine, yours))) if min(mine, yours) >= was else (both, both)
+        if max(mine, yours) <= was:
+            most = min(mine, yours)
+        if not least <= merged[key] <= (least if once and min(mine, yours) >= was else most):
+            return key
+    return None
+
+
+def keeps_settled(settled: Sequence[str], merged: str) -> bool:
+    """Whether the places between the conflicts stand in the merged text, in order, from its start to its end."""
+    first, last = settled[0], settled[-1]
+    if len(settled) == 1:
+        return merged == first
+    if not (merged.startswith(first) and merged.endswith(last)):
+        return False
+    at = len(first)
+    for run in settled[1:-1]:
+        at = merged.find(run, at)
+        if at < 0:
+            return False
+        at += len(run)
+    return at <= len(merged) - len(last)

@@ -222,7 +222,7 @@ def test_check_accepts_a_draft_of_two_hundred_tasks() -> None:
 def test_a_models_answer_becomes_a_draft() -> None:
     said = {"tasks": [{"id": "a", "title": "A", "brief": "b", "files": ["README.md"], "needs": [], "extra": 1}]}
     draft = draft_from_answer(read_answer(PlanAnswer, f"Sure!\n```json\n{json.dumps(said)}\n```"), "G", "p.md")
-    assert draft == Draft("G", "p.md", False, (PlanItem("a", "A", "b", ("README.md",)),))
+    assert draft == Draft("G", "p.md", task=(PlanItem("a", "A", "b", ("README.md",)),))
 
 
 # --- the graph ------------------------------------------------------------------------------------------------------

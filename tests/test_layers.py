@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.workspace.layers import CombinedPaths, Layer, apply_layers, read_layers
-from orchestra.workspace.merge import combine_commit, merge_commits
+from orchestra.workspace.merge import combine_commit, leave_conflict, merge_commits
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
 from tests.support.sample import SOAK
@@ -57,13 +57,13 @@ async def compare(user: User, tmp_path: Path, base: str, commits: list[str]) -> 
     git, head, ground, laid = trees.repository.git, base, CombinedPaths(), 0
     known = await read_layers(git, [(commit, base) for commit in commits])
     for number, commit in enumerate(commits):
-        merged = await merge_commits(trees, base, head, commit)
+        merged = await merge_commits(trees, base, head, commit, leave_conflict)
         if ground.can_apply(known[commit]):
             (top,) = await apply_layers(git, head, [(known[commit], f"Task {number}\n")])
             assert await git.text("rev-parse", f"{top}^{{tree}}") == merged.tree, user.git("show", "--raw", commit)
             head, laid = top, laid + 1
         elif merged.tree:
-            head, _ = await combine_commit(trees, head, base, commit, f"Task {number}\n")
+            head, _ = await combine_commit(trees, head, base, commit, f"Task {number}\n", leave_conflict)
         else:
             continue
         ground.add(known[commit])
@@ -79,7 +79,9 @@ def test_layers_make_the_same_commits_as_git_does(user: User, tmp_path: Path) ->
         repository = await open_repository(user.root)
         trees, head = Trees(repository, tmp_path / "trees"), base
         for commit in commits:
-            head, _ = await combine_commit(trees, head, base, commit, message if head != base else "change\n")
+            head, _ = await combine_commit(
+                trees, head, base, commit, message if head != base else "change\n", leave_conflict
+            )
         known = await read_layers(repository.git, [(commit, base) for commit in commits])
         wanted = [(known[commit], message) for commit in commits]
         return head, [commits[0], *await apply_layers(repository.git, commits[0], wanted[1:])]

@@ -22,6 +22,7 @@ from orchestra.workspace.merge import (
     deliver_result,
     diff_numstat,
     free_namespace,
+    leave_conflict,
     merge_in_worktree,
     merge_objects,
     set_branch,
@@ -177,7 +178,9 @@ def test_tasks_stack_into_one_line_and_one_that_does_not_fit_leaves_the_head(use
     async def stacked() -> tuple[list[str], list[MergeResult]]:
         trees, heads, merges = Trees(repository, tmp_path), [base], []
         for number, commit in enumerate(commits):
-            head, merged = await combine_commit(trees, heads[-1], base, commit, f"Task {number}\n\nRun: 1\n")
+            head, merged = await combine_commit(
+                trees, heads[-1], base, commit, f"Task {number}\n\nRun: 1\n", leave_conflict
+            )
             heads.append(head)
             merges.append(merged)
         return heads, merges
@@ -437,7 +440,7 @@ def test_hooks_never_run(user: User, tmp_path: Path) -> None:
     async def everything() -> None:
         trees = Trees(repository, tmp_path / "trees")
         await merge_in_worktree(trees, base, base, result)
-        await combine_commit(trees, base, base, result, "m")
+        await combine_commit(trees, base, base, result, "m", leave_conflict)
         assert (await deliver_result(repository, result, SIDE)).applied
 
     asyncio.run(everything())

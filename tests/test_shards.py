@@ -97,7 +97,7 @@ def test_how_many_shards_pay_off() -> None:
 def test_the_table_survives_its_file_and_the_digest_sees_every_change() -> None:
     items = (PlanItem("a", "A", "do a", ("a.py",)), PlanItem("b", "B", "do b", ("b.py",)))
     parts = (Shard(("a",), 5, 0.25, 10), Shard(("b",), 7, 0.5, 10))
-    cut = Draft("goal", "", True, items, Shards("c" * 40, "d" * 32, 0.75, parts))
+    cut = Draft("goal", "", True, (), items, Shards("c" * 40, "d" * 32, 0.75, parts))
     assert parse_draft(format_draft(cut, "x"), "x") == cut
     digest = digest_draft(cut)
     done = cut.with_item(dataclasses.replace(items[0], done="20261130_000000"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from orchestra.events.base import Payload, optional_field
+from orchestra.events.base import Payload, Record, optional_field
 
 
 class TaskIntegrated(Payload, kind="task_integrated", of_task=True, needs=("commit",)):
@@ -15,6 +15,25 @@ class TaskExcluded(Payload, kind="task_held", of_task=True, needs=("reason",)):
     """A task's work stays out of the combination."""
 
     reason: str
+
+
+class MergeTried(Record, needs=("name",)):
+    """A way to keep both edits, why it may be right, and why it was not taken (empty: it was)."""
+
+    name: str
+    reason: str
+    why_not: str
+
+
+class ConflictDecided(Payload, kind="conflict_decided", of_task=True, kw_only=True, needs=("files",)):
+    """Git could not merge a task's edit of `files` with that of `others`. `taken`: the way that keeps both and was
+    proven, and `diff` is what it changed there; empty if the task goes back to its author."""
+
+    files: tuple[str, ...]
+    others: tuple[str, ...]
+    tried: tuple[MergeTried, ...]
+    taken: str
+    diff: str
 
 
 class WorkCombined(Payload, kind="combined", needs=("commit",)):

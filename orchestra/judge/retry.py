@@ -46,21 +46,25 @@ class NextAction(StrEnum):
 
 @dataclass(frozen=True)
 class CheckFailure:
-    """What fails because of an attempt, and what the checks printed about it."""
+    """What fails because of an attempt, and what the checks printed about it. `conflict`: the work of other tasks that
+    its edit could not be merged with."""
 
     failing: frozenset[str] = frozenset()
     output: str = ""
+    conflict: str = ""
 
 
 @dataclass(frozen=True)
 class TriedAttempt:
-    """An attempt as the next one should know it. `diff`: its change. `output`: of its failed gate."""
+    """An attempt as the next one should know it. `diff`: its change. `output`: of its failed gate. `conflict`: the work
+    that it could not be merged with, and that the next attempt begins from."""
 
     verdict: Verdict
     cause: str
     diff: str = ""
     failing: frozenset[str] = frozenset()
     output: str = ""
+    conflict: str = ""
     beside: tuple["TriedAttempt", ...] = ()  # parallel attempts that were no better
     final: bool = False
 
@@ -128,6 +132,8 @@ def build_feedback(tried: Sequence[TriedAttempt], limit: int = LIMIT) -> str:
         return ""
     last = tried[-1]
     parts = [summarise_attempts([one for each in tried for one in (*each.beside, each)], limit // 4)]
+    if last.conflict:
+        parts.append(shorten_text(last.conflict, limit // 2))
     if last.failing:
         parts.append("What fails because of the last attempt:\n" + list_failing_names(last.failing, limit // 8))
     room = limit - sum(map(len, parts)) - 200

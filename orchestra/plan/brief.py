@@ -59,6 +59,13 @@ def format_section(head: str, body: str) -> str:
     return f"## {head}\n{body}" if body else ""
 
 
+def task_part(brief: str) -> str:
+    """Return what a brief asks of its own task: for another agent, which knows the rest."""
+    heads = ("Your part\n", "It is done when\n")
+    found = [section.partition("\n") for section in brief.split("\n\n## ") if section.startswith(heads)]
+    return "\n".join(f"{head.replace('Your part', 'Its part')}: {body}" for head, _, body in found)
+
+
 def format_contracts(prd: Prd) -> str:
     return "\n".join(
         f"- {c.signature or c.name}{f' in {c.file}' if c.file else ''}{f': {c.purpose}' if c.purpose else ''}"

@@ -70,7 +70,8 @@ def check_draft(draft: Draft, world: PlanContext) -> CheckedDraft:
     if circle := find_cycle(items):
         findings.problems.append(f"it goes in a circle: {' needs '.join(circle)}")
     else:
-        items = order_shared_files(items, findings)
+        shared = find_shared(draft, world, findings)
+        items = order_tasks_of_file(items, shared, findings)
         items = resolve_reads(items, world, findings)
         findings.problems += find_too_large(items, world)
     return CheckedDraft(draft.with_items([*aside, *items]), tuple(findings.repairs), tuple(findings.problems))
@@ -219,13 +220,21 @@ def find_cycle(items: Sequence[PlanItem]) -> list[str]:
             way.append(following[0])
 
 
-def order_shared_files(items: Sequence[PlanItem], findings: Findings) -> list[PlanItem]:
-    """Order two tasks that change one file and might run together: the later one in the plan waits."""
+def find_shared(draft: Draft, world: PlanContext, findings: Findings) -> set[str]:
+    """Find the files whose edits can be merged. A file that two tasks create has no common base."""
+    shared = {path for given in draft.shared if (path := clean_path(given))}
+    missing = sorted(shared - world.tracked.keys())
+    findings.repairs += [f"{path} is not shared, because it does not exist yet" for path in missing]
+    return shared & world.tracked.keys()
+
+
+def order_tasks_of_file(items: Sequence[PlanItem], shared: Collection[str], findings: Findings) -> list[PlanItem]:
+    """Order two tasks that change one file and might run together, unless it is shared: the later one waits."""
     found = {item.id: item for item in items}
     needs = all_needs_by_id(items)
     owners: dict[str, list[str]] = {}
     for item in items:
-        for path in item.files:
+        for path in [path for path in item.files if path not in shared]:
             for other in owners.get(path, []):
                 if other not in needs[item.id] and item.id not in needs[other]:
                     findings.repairs.append(f"{item.id} waits for {other}: both change {path}")

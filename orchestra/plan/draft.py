@@ -51,11 +51,15 @@ class PlanItem(AnsweredTask):
 
 @dataclass(frozen=True)
 class Draft:
-    """A plan's file: the goal, the PRD behind it, the tasks in reading order, and the shards, if it was cut."""
+    """A plan's file: the goal, the PRD behind it, the tasks in reading order, and the shards, if it was cut.
+
+    `shared`: files that several tasks may change at once; the gates must prove each merge of their edits.
+    """
 
     goal: str
     prd: str = ""
     approved: bool = False
+    shared: tuple[str, ...] = ()
     task: tuple[PlanItem, ...] = ()
     shards: Shards = NOT_CUT
 
@@ -90,6 +94,7 @@ def sharded_draft(draft: Draft) -> Draft:
 def digest_draft(draft: Draft) -> str:
     """Return the digest of the cut plan. An approval does not change it, nor does what was done since."""
     tasks = [dataclasses.asdict(item) for item in sharded_draft(draft).task]
+    tasks += [{"shared": draft.shared}] if draft.shared else []
     return digest_shards(tasks, draft.goal, draft.prd, draft.shards)
 
 
@@ -147,7 +152,7 @@ def draft_from_plan(plan: Plan, goal: str, prd: str, named: Collection[str] = ()
         )
         for task in plan.tasks
     ]
-    return Draft(goal, prd, False, tuple(items))
+    return Draft(goal, prd, task=tuple(items))
 
 
 def unused_name(wanted: str, taken: Iterable[str]) -> str:

@@ -67,4 +67,4 @@ def discussion_question(draft_text: str, words: str, digest: str) -> str:
 
 
 def draft_from_answer(answer: PlanAnswer, goal: str, prd: str) -> Draft:
-    return Draft(goal, prd, False, items_from_answer(answer.tasks))
+    return Draft(goal, prd, task=items_from_answer(answer.tasks))

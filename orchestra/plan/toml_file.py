@@ -28,6 +28,7 @@ def format_draft(draft: Draft, name: str) -> str:
     lines = [HEAD.format(name=name), f"goal = {format_string(draft.goal)}\n"]
     lines += [f"prd = {format_string(draft.prd)}\n"] if draft.prd else []
     lines += [f"approved = {str(draft.approved).lower()}\n"]
+    lines += [f"shared = {format_value(draft.shared)}\n"] if draft.shared else []
     lines += format_shards(draft.shards) if draft.shards else []
     for item in draft.task:
         lines += ["\n[[task]]\n"]

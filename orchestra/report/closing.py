@@ -155,6 +155,7 @@ def task_notes(task: TaskReport) -> Iterator[str]:
         yield f"was refused {', '.join(task.refused)}, where it may not write"
     if task.left_out:
         yield f"left {', '.join(task.left_out)}, which cannot be committed"
+    yield from map(phrases.conflict_phrase, task.conflicts)
     yield from candidate_notes(task)
 
 

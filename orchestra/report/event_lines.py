@@ -3,7 +3,15 @@
 from orchestra import events
 from orchestra.events import Event, Payload
 from orchestra.model import Verified
-from orchestra.report.phrases import decision_phrase, format_usd, gate_outcome, join_names, outcome_phrase, plural
+from orchestra.report.phrases import (
+    conflict_phrase,
+    decision_phrase,
+    format_usd,
+    gate_outcome,
+    join_names,
+    outcome_phrase,
+    plural,
+)
 from orchestra.report.state import DecisionMade
 
 # What a run of tests is for that examines the tests themselves, by its tree.
@@ -105,6 +113,8 @@ def describe_task(payload: Payload, event: Event) -> str:
             return f"{actor}: proposes {plural(len(payload.tasks), 'further task')}"
         case events.HumanNeeded():
             return f"{actor}: needs your decision. {payload.why}"
+        case events.ConflictDecided():
+            return f"{actor}: {conflict_phrase(payload)}"
         case events.TaskExcluded():
             return f"{actor}: excluded, {payload.reason}"
     return ""

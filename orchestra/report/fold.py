@@ -282,6 +282,9 @@ def fold_result(payload: Payload, report: Report, event: Event) -> None:
         case events.TaskExcluded():
             record = task_report(report, event.task)
             record.held, record.integrated = payload.reason, False
+        case events.ConflictDecided():
+            record = task_report(report, event.task)
+            record.conflicts += [payload] if payload not in record.conflicts else []
         case events.TaskIntegrated():
             record = task_report(report, event.task)
             record.commit, record.integrated, record.held = payload.commit, True, ""

@@ -68,6 +68,7 @@ def markdown_values(report: Report) -> dict[str, Any]:
         "verification": verification,
         "tasks": sorted(tasks, key=lambda task: (task.success, task.id)),  # failed ones first
         "decisions": [(task, decision) for task in tasks for decision in task.decisions],
+        "conflicts": [(task, conflict) for task in tasks for conflict in task.conflicts],
         "reviews": [(task, review) for task in tasks for review in task.reviews],
         "coverage": requirement_coverage(report),
         "files": sorted(report.files.items()),

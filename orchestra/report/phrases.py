@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
-from orchestra.events import GateEnded
+from orchestra.events import ConflictDecided, GateEnded, MergeTried
 from orchestra.judge.policy import LIMIT_CODE, policy_of
 from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.sanitize import safe_line
@@ -328,6 +328,19 @@ def decided_sentence(task: TaskReport) -> str:
     phrase = "A person took it" if last.action == "take" else decision_phrase(last)  # it may not be done yet
     source = f", from {safe_line(last.source, 100)}" if last.source else ""
     return f"Task {task.id} was decided already: {phrase[0].lower()}{phrase[1:]}{source}. It is {task.state} now."
+
+
+def conflict_phrase(conflict: ConflictDecided) -> str:
+    """What became of a task's edit that git could not merge: a clause about the task."""
+    files, others = ", ".join(conflict.files), join_names(conflict.others) or "the others"
+    if conflict.taken:
+        return f"changed {files} where {others} did too: both edits were kept ({conflict.taken})"
+    return f"changed {files} where {others} did too, and no merge of both was proven"
+
+
+def merge_phrase(tried: MergeTried) -> str:
+    """A way to merge two edits, and what came of it."""
+    return f"{tried.name}: {f'not taken, because {tried.why_not}' if tried.why_not else 'taken'}. {tried.reason}"
 
 
 def review_phrase(review: Review) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestra.events import to_json_value
+from orchestra.events import ConflictDecided, to_json_value
 from orchestra.model import TaskState
 from orchestra.report.closing import gate_line, task_notes
 from orchestra.report.detail import Attempt
@@ -13,6 +13,7 @@ from orchestra.report.phrases import (
     cost_phrase,
     decision_step,
     format_cost,
+    merge_phrase,
     outcome_phrase,
     plural,
     task_status,
@@ -132,12 +133,19 @@ def task_text(
     lines += [f"  its branch: {task.branch}"] if task.branch else []
     lines += [f"  {words}" for words in task_notes(task)]
     lines += section_lines("Brief", brief.strip().splitlines())
+    for conflict in task.conflicts:
+        lines += section_lines(f"Conflict in {', '.join(conflict.files)}", conflict_lines(conflict))
     for attempt in tries:
         lines += section_lines(f"Attempt {attempt.number}", attempt_lines(report.run, attempt))
         lines += section_lines(f"Changes of attempt {attempt.number}", diffs.get(attempt.number, "").splitlines())
         lines += section_lines(f"Conversation of attempt {attempt.number}", conversation_lines(attempt, whole=whole))
     lines += section_lines("Checks of the combined work", [gate_line(gate, whole=True) for gate in report.gates])
     return "\n".join(lines)
+
+
+def conflict_lines(conflict: ConflictDecided) -> list[str]:
+    tried = [merge_phrase(each) for each in conflict.tried] or ["No way to merge both keeps every edit."]
+    return [*tried, *([""] if conflict.diff else []), *conflict.diff.splitlines()]
 
 
 def section_lines(title: str, lines: Sequence[str]) -> list[str]:

@@ -117,6 +117,7 @@ class TaskReport:
     # Of all attempts:
     reviews: list[Review] = field(default_factory=list)
     decisions: list[DecisionMade] = field(default_factory=list)
+    conflicts: list[events.ConflictDecided] = field(default_factory=list)
     # As planned, or changed by a person:
     needs: tuple[int, ...] = ()
     priority: int = 0

@@ -94,7 +94,8 @@ def agent_record(task: TaskReport, log: str) -> dict[str, Any]:
     record["lent"] = record["lent"] or {}
     record["estimate"] = omit_fields(record["estimate"] or {}, "task")
     omitted = OMITTED_TASK_FIELDS if task.nothing_to_do else (*OMITTED_TASK_FIELDS, "nothing_to_do")
-    return seed | omit_fields(record, *omitted, *(() if task.kind else ("kind",)))
+    empty = [name for name in ("kind", "conflicts") if not record[name]]
+    return seed | omit_fields(record, *omitted, *empty)
 
 
 def omit_fields(record: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestra.workspace.git import Git, git_message, split_nul
-from orchestra.workspace.reconcile import reconcile_sides
+from orchestra.workspace.reconcile import ProposedMerge, propose_trees
 from orchestra.workspace.repository import Repository
 from orchestra.workspace.trees import Trees, temporary_tree
 
@@ -18,11 +18,23 @@ FAST_FORWARD = ("merge", "--quiet", "--ff-only", "--no-overwrite-ignore", "--no-
 
 @dataclass(frozen=True)
 class MergeResult:
-    """The combined tree, or the conflicting files. `how`: what solved a conflict, if one was solved."""
+    """The combined tree, or the conflicting files.
+
+    `taken`: the merge that was chosen for a conflict. `proposals`: all that were there to choose from.
+    """
 
     tree: str = ""
     conflicts: tuple[str, ...] = ()
-    how: str = ""
+    proposals: tuple[ProposedMerge, ...] = ()
+    taken: ProposedMerge | None = None
+
+
+# Chooses one of the merges that are proposed for a conflict, or none.
+ChooseMerge = Callable[[Sequence[ProposedMerge]], ProposedMerge | None]
+
+
+def leave_conflict(proposals: Sequence[ProposedMerge]) -> None:
+    """Choose no merge beyond git's own."""
 
 
 async def ask_git_version(trees: Trees) -> tuple[int, ...]:
@@ -33,8 +45,8 @@ async def ask_git_version(trees: Trees) -> tuple[int, ...]:
     return trees.git_version
 
 
-async def merge_commits(trees: Trees, base: str, ours: str, theirs: str) -> MergeResult:
-    """Merge commits three-way with a base of our choice, with any git."""
+async def merge_commits(trees: Trees, base: str, ours: str, theirs: str, choose: ChooseMerge) -> MergeResult:
+    """Merge commits three-way with a base of our choice, with any git. `choose`: what is taken for a conflict."""
     git = trees.repository.git
     if base == ours:
         return MergeResult(await git.text("rev-parse", f"{theirs}^{{tree}}"))
@@ -42,8 +54,11 @@ async def merge_commits(trees: Trees, base: str, ours: str, theirs: str) -> Merg
         merged = await merge_objects(git, base, ours, theirs)
     else:
         merged = await merge_in_worktree(trees, base, ours, theirs)
-    solved = await reconcile_sides(trees, base, ours, theirs) if merged.conflicts else None
-    return MergeResult(solved.tree, how=solved.how) if solved else merged
+    if not merged.conflicts or choose is leave_conflict:
+        return merged
+    proposals = await propose_trees(trees, base, ours, theirs)
+    taken = choose(proposals)
+    return MergeResult(taken.tree if taken else "", merged.conflicts, proposals, taken)
 
 
 async def merge_objects(git: Git, base: str, ours: str, theirs: str) -> MergeResult:
@@ -70,9 +85,11 @@ async def merge_in_worktree(trees: Trees, base: str, ours: str, theirs: str) -> 
         return MergeResult(await tree.git.text("write-tree"))
 
 
-async def combine_commit(trees: Trees, head: str, base: str, commit: str, message: str) -> tuple[str, MergeResult]:
+async def combine_commit(
+    trees: Trees, head: str, base: str, commit: str, message: str, choose: ChooseMerge
+) -> tuple[str, MergeResult]:
     """Put a task's commit on top of the combination. Return the new head; on a conflict, the old one."""
-    merged = await merge_commits(trees, base, head, commit)
+    merged = await merge_commits(trees, base, head, commit, choose)
     if not merged.tree:
         return head, merged
     if base == head:
@@ -81,13 +98,15 @@ async def combine_commit(trees: Trees, head: str, base: str, commit: str, messag
     return await git.commit_tree(merged.tree, head, message), merged
 
 
-async def rebase_commits(trees: Trees, onto: str, head: str) -> tuple[dict[str, str], Sequence[str]]:
+async def rebase_commits(
+    trees: Trees, onto: str, head: str, choose: ChooseMerge
+) -> tuple[dict[str, str], Sequence[str]]:
     """Put our commits on another base. Return new ones by old ones, or the files of the first conflict."""
     git, made, top = trees.repository.git, dict[str, str](), onto
     for line in (await git.text("rev-list", "--reverse", "--parents", head, f"^{onto}")).splitlines():
         commit, parent = line.split()
         message = await git.text("log", "-1", "--format=%B", commit)
-        old_top, (top, merged) = top, await combine_commit(trees, top, parent, commit, message)
+        old_top, (top, merged) = top, await combine_commit(trees, top, parent, commit, message, choose)
         if not merged.tree:
             return {}, merged.conflicts
         if merged.tree == await git.text("rev-parse", f"{old_top}^{{tree}}"):

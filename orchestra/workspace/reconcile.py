@@ -1,9 +1,12 @@
-"""Try to solve a conflict: first by git's other strategies in a worktree, then text by text."""
+"""Propose how a conflict may be solved: by git's other strategies in a worktree, or text by text."""
 
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from orchestra.merging.candidates import Trust, propose_merges
+from orchestra.merging.candidates import propose_merges
+from orchestra.merging.trust import Candidate, Trust
 from orchestra.workspace.git import Git, split_nul
 from orchestra.workspace.trees import Tree, Trees, temporary_tree
 
@@ -13,27 +16,66 @@ STRATEGIES = {
     "minimal": ("--diff-algorithm=minimal",),
     "line endings ignored": ("--ignore-space-at-eol",),
 }
+STRATEGY_REASON = "Another way of git to compare the sides finds no conflict."
 REGULAR = ("100644", "100755")
+STAGES = ("1", "2", "3")  # base, ours, theirs
+MOST_PROPOSALS = 8
+Stages = Mapping[str, tuple[str, str]]  # by stage: mode and blob
 
 
 @dataclass(frozen=True)
-class ResolvedMerge:
-    """A tree with both sides, and what solved the conflict."""
+class MergedFile:
+    """A file in conflict, and how it was merged. The blobs: of the base, ours, theirs, and the merged one."""
+
+    path: str
+    blobs: tuple[str, str, str, str]
+    name: str
+    trust: Trust
+    reason: str
+
+
+@dataclass(frozen=True)
+class ProposedMerge:
+    """A tree with both sides, and its files that were in conflict."""
 
     tree: str
-    how: str
+    files: tuple[MergedFile, ...]
+
+    @property
+    def trust(self) -> Trust:
+        """How sure it is by its form: as its least sure file."""
+        return max(file.trust for file in self.files)
+
+    @property
+    def name(self) -> str:
+        names = {file.path: file.name for file in self.files}
+        return "; ".join(f"{path}: {name}" for path, name in names.items()) if len(names) > 1 else self.files[0].name
+
+    @property
+    def reason(self) -> str:
+        return " ".join(dict.fromkeys(file.reason for file in self.files))
+
+    @property
+    def key(self) -> frozenset[tuple[str, ...]]:
+        """What it decides: equal for two merges that solve the same conflicts in the same way."""
+        return frozenset((file.path, *file.blobs) for file in self.files)
 
 
-async def reconcile_sides(trees: Trees, base: str, ours: str, theirs: str) -> ResolvedMerge | None:
-    """Return a tree with both sides, or None: then both stay as they are, and a person must decide."""
+async def propose_trees(trees: Trees, base: str, ours: str, theirs: str) -> tuple[ProposedMerge, ...]:
+    """Return trees with both sides, the most trusted first. Empty: only an author can merge them."""
+    found: dict[frozenset[tuple[str, ...]], ProposedMerge] = {}
     async with temporary_tree(trees, f"solve-{theirs[:12]}", ours) as tree:
+        await try_merge(tree, (), base, ours, theirs)
+        conflicts = await read_conflicts(tree.git)
         for how, options in STRATEGIES.items():
             if await try_merge(tree, options, base, ours, theirs):
-                return ResolvedMerge(await tree.git.text("write-tree"), how)
+                proposed = await merged_by_git(tree.git, conflicts, how)
+                found.setdefault(proposed.key, proposed)
         await try_merge(tree, (), base, ours, theirs)
-        if await solve_texts(tree.git):
-            return ResolvedMerge(await tree.git.text("write-tree"), "both edits kept")
-    return None
+        for choice in await choose_texts(tree.git, conflicts):
+            proposed = await merged_by_texts(tree.git, conflicts, choice)
+            found.setdefault(proposed.key, proposed)
+    return tuple(sorted(found.values(), key=lambda proposed: proposed.trust))
 
 
 async def try_merge(tree: Tree, options: tuple[str, ...], base: str, ours: str, theirs: str) -> bool:
@@ -45,32 +87,81 @@ async def try_merge(tree: Tree, options: tuple[str, ...], base: str, ours: str, 
     return code == 0
 
 
-async def solve_texts(git: Git) -> bool:
-    """Merge conflicting texts in the index by our own rules. Return False as soon as one cannot be merged."""
-    stages: dict[str, dict[str, tuple[str, str]]] = {}
+async def read_conflicts(git: Git) -> dict[str, Stages]:
+    """Read the files in conflict from the index."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
     for line in split_nul(await git.raw("ls-files", "-u", "-z")):
         about, _, path = line.partition("\t")
         mode, blob, stage = about.split()
-        stages.setdefault(path, {})[stage] = (mode, blob)
-    for path, sides in stages.items():
-        mode = merged_mode(sides)
-        texts = [await read_blob_text(git, blob) for _, (_, blob) in sorted(sides.items())]
-        if not mode or None in texts:
-            return False
-        candidates = propose_merges(path, *[text or "" for text in texts])
-        if not candidates or candidates[0].trust is Trust.BY_TESTS:
-            return False
-        blob = await git.text("hash-object", "-w", "--stdin", input=candidates[0].text.encode())
-        entry = f"{mode} {blob} 0\t".encode() + os.fsencode(path) + b"\0"
-        await git.raw("update-index", "-z", "--index-info", input=entry)
-    return bool(stages)
+        found.setdefault(path, {})[stage] = (mode, blob)
+    return dict(found)
 
 
-def merged_mode(sides: dict[str, tuple[str, str]]) -> str:
+async def merged_by_git(git: Git, conflicts: Mapping[str, Stages], how: str) -> ProposedMerge:
+    """Return what a strategy of git made of the index."""
+    blobs = dict[str, str]()
+    for line in split_nul(await git.raw("ls-files", "-s", "-z", "--", *conflicts)):
+        about, _, path = line.partition("\t")
+        blobs[path] = about.split()[1]
+    files = tuple(
+        MergedFile(
+            path, (*stage_blobs(stages), blobs.get(path, "")), f"git, {how}", Trust.BY_STRUCTURE, STRATEGY_REASON
+        )
+        for path, stages in sorted(conflicts.items())
+    )
+    return ProposedMerge(await git.text("write-tree"), files)
+
+
+def stage_blobs(stages: Stages) -> tuple[str, str, str]:
+    base, ours, theirs = (stages[stage][1] if stage in stages else "" for stage in STAGES)
+    return base, ours, theirs
+
+
+async def choose_texts(git: Git, conflicts: Mapping[str, Stages]) -> Iterator[Mapping[str, Candidate]]:
+    """Return choices of one candidate per file. There are none as soon as one file has none."""
+    candidates: dict[str, Sequence[Candidate]] = {}
+    for path, stages in sorted(conflicts.items()):
+        if not merged_mode(stages):
+            return iter(())
+        texts = [text for stage in STAGES if (text := await read_blob_text(git, stages[stage][1])) is not None]
+        candidates[path] = propose_merges(path, *texts) if len(texts) == len(STAGES) else ()
+        if not candidates[path]:
+            return iter(())
+    return islice(combine_choices(candidates), MOST_PROPOSALS)
+
+
+def combine_choices(candidates: Mapping[str, Sequence[Candidate]]) -> Iterator[Mapping[str, Candidate]]:
+    """List choices of one candidate per file: all first ones, then with another one in one file, then all second ones.
+    All combinations would be too many."""
+    if not candidates:
+        return
+    first = {path: found[0] for path, found in candidates.items()}
+    yield first
+    for path, found in candidates.items():
+        yield from (first | {path: other} for other in found[1:])
+    if len(candidates) > 1:
+        for number in range(1, max(map(len, candidates.values()))):
+            yield {path: found[min(number, len(found) - 1)] for path, found in candidates.items()}
+
+
+async def merged_by_texts(git: Git, conflicts: Mapping[str, Stages], choice: Mapping[str, Candidate]) -> ProposedMerge:
+    """Put the chosen texts into the index."""
+    files, entries = list[MergedFile](), list[bytes]()
+    for path, candidate in choice.items():
+        text = candidate.text.encode("utf-8", "surrogateescape")
+        blob = await git.text("hash-object", "-w", "--stdin", input=text)
+        entries.append(f"{merged_mode(conflicts[path])} {blob} 0\t".encode() + os.fsencode(path) + b"\0")
+        blobs = (*stage_blobs(conflicts[path]), blob)
+        files.append(MergedFile(path, blobs, candidate.name, candidate.trust, candidate.reason))
+    await git.raw("update-index", "-z", "--index-info", input=b"".join(entries))
+    return ProposedMerge(await git.text("write-tree"), tuple(files))
+
+
+def merged_mode(stages: Stages) -> str:
     """Return the mode of a regular file that all three have; if they differ, that of the side that changed it."""
-    if sorted(sides) != ["1", "2", "3"] or any(mode not in REGULAR for mode, _ in sides.values()):
+    if sorted(stages) != list(STAGES) or any(mode not in REGULAR for mode, _ in stages.values()):
         return ""
-    base, ours, theirs = (sides[stage][0] for stage in "123")
+    base, ours, theirs = (stages[stage][0] for stage in STAGES)
     return theirs if ours == base else ours
 
 

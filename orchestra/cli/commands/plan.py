@@ -259,7 +259,7 @@ def draft_from_files(settings: Settings, repository: Repository) -> Draft:
     first = settings.change.strip().splitlines()[0][:80]
     paths = tuple(file.path for file in targets.files)
     item = PlanItem(unused_name(first, ()), first, settings.change, paths, named=targets.named)
-    return Draft(settings.change, "", False, (item,))
+    return Draft(settings.change, task=(item,))
 
 
 def add_submissions(plan: EditedPlan, more: Draft, values: dict[str, str]) -> None:

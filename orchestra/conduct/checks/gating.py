@@ -28,6 +28,7 @@ from orchestra.process import CommandResult, read_tail
 from orchestra.wording import join_some
 
 MOST_FAILURES = 20
+PROVING = ("tests", "command")  # kinds of gates that run what was changed
 CHECKS_NOTHING = "It checks nothing: give another command, or install what it needs."
 LESSON = 20_000  # bytes of a gate's output that the next attempt sees
 
@@ -47,8 +48,21 @@ class GateResults:
     def failed(self) -> tuple[GateOutcome, ...]:
         return tuple(outcome for outcome in self.outcomes if self.new_failure_names(outcome))
 
+    @property
+    def failing(self) -> Names:
+        """The names of all new failures, with their gates."""
+        return frozenset(f"{one.gate.name}: {name}" for one in self.failed for name in self.new_failure_names(one))
+
     def new_failure_names(self, outcome: GateOutcome) -> Names:
         return self.compared[outcome.gate.name].new
+
+    @property
+    def tests_ran(self) -> bool:
+        """Whether tests, or a command that was given, ran and vouch for the tree."""
+        return any(
+            each.gate.kind in PROVING and not why_unproven(each, self.compared[each.gate.name])
+            for each in self.outcomes
+        )
 
     @property
     def sentence(self) -> str:

@@ -6,28 +6,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestra import events
-from orchestra.conduct.checks.gating import GateResults, Gating
+from orchestra.conduct.checks.gating import GateResults
+from orchestra.conduct.combine.merge_proofs import Conflict, MergeProofs
 from orchestra.conduct.core.context import Context, Run, TaskResult
 from orchestra.errors import GitFailed, SetUpFailed
 from orchestra.judge.blame import Blame, TaskSet, find_culprits
 from orchestra.judge.retry import CheckFailure
 from orchestra.workspace.layers import CombinedPaths, Layer, apply_layers, read_layers
-from orchestra.workspace.merge import combine_commit, diff_numstat
+from orchestra.workspace.merge import ChooseMerge, combine_commit, diff_numstat
 
 
 @dataclass
 class CombinedCommits:
-    """One linear commit per task on top of a base. `conflicts` name the files; what needs such a task is `excluded`.
+    """One linear commit per task on top of a base. `conflicts`: also those that a merge solved. What needs a task that
+    is left out is `excluded`.
 
-    `touched`: who has changed each file so far.
+    `touched`: the tasks that have changed each file so far.
     """
 
     run: Run
     head: str
+    choose: ChooseMerge
     commits: dict[int, str] = field(default_factory=dict)
-    conflicts: dict[int, str] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
     excluded: dict[int, str] = field(default_factory=dict)
-    touched: dict[str, str] = field(default_factory=dict)
+    touched: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def unsolved(self) -> list[Conflict]:
+        """The conflicts that no merge solved: the later task is left out."""
+        return [each for each in self.conflicts if not each.merge.taken]
+
+    @property
+    def left_out(self) -> set[int]:
+        return {each.result.task.id for each in self.unsolved} | self.excluded.keys()
 
     async def apply(self, results: Sequence[TaskResult], changes: Mapping[str, Layer]) -> None:
         """Apply changes of separate files together, in one step."""
@@ -50,24 +62,23 @@ class CombinedCommits:
     async def merge(self, result: TaskResult) -> bool:
         """Merge one result and return whether it fits."""
         context, task, trees = self.run.context, result.task, self.run.services.trees
-        parent, message = parent_commit(context, result), self.run.commit_message(task)
-        head, merged = await combine_commit(trees, self.head, parent, result.commit, message)
+        parent, message, before = parent_commit(context, result), self.run.commit_message(task), self.head
+        head, merged = await combine_commit(trees, before, parent, result.commit, message, self.choose)
+        if merged.conflicts:
+            others = dict.fromkeys(other for path in merged.conflicts for other in self.touched.get(path, []))
+            self.conflicts.append(Conflict(result, parent, before, head, merged, tuple(others)))
         if merged.tree:
             self.head = self.commits[task.id] = head
-        else:
-            owners = {self.touched[path] for path in merged.conflicts if path in self.touched}
-            others = ", ".join(sorted(owners)) or "the others"
-            self.conflicts[task.id] = f"its change of {', '.join(merged.conflicts)} conflicts with that of {others}"
         return bool(merged.tree)
 
 
-async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) -> CombinedCommits:
+async def combine_commits(run: Run, base: str, results: Sequence[TaskResult], choose: ChooseMerge) -> CombinedCommits:
     """Combine results in the given order, dependencies first. Only changes that overlap are merged one by one."""
-    made, ground, free, context = CombinedCommits(run, base), CombinedPaths(), list[TaskResult](), run.context
+    made, ground, free, context = CombinedCommits(run, base, choose), CombinedPaths(), list[TaskResult](), run.context
     changes = await read_layers(context.git, [(one.commit, parent_commit(context, one)) for one in results])
     for result in results:
         task, record = result.task, run.state.report.tasks[result.task.id]
-        if missing := [need for need in task.needs if need in made.conflicts | made.excluded]:
+        if missing := [need for need in task.needs if need in made.left_out]:
             made.excluded[task.id] = f"it needs {run.state.report.tasks[missing[0]].agent}, which is left out"
             continue
         layer = changes[result.commit]
@@ -82,7 +93,8 @@ async def combine_commits(run: Run, base: str, results: Sequence[TaskResult]) ->
             # A merge follows renamed files: its changes may be in other paths.
             layer = (await read_layers(context.git, [(made.head, old_head)]))[made.head]
         ground.add(layer)
-        made.touched |= dict.fromkeys(record.changed, record.agent)
+        for path in record.changed:
+            made.touched.setdefault(path, []).append(task.id)
     await made.apply(free, changes)
     return made
 
@@ -111,14 +123,12 @@ class Combination:
 
 
 async def combine_and_gate(
-    run: Run, gating: Gating, base: Combination, results: Sequence[TaskResult], combined: str = ""
+    proofs: MergeProofs, base: Combination, results: Sequence[TaskResult], combined: str = ""
 ) -> Combination:
     """Combine results on the current base and gate them. `combined`: their combination by an earlier session."""
-    stacked = await combine_commits(run, base.head, results)
-    conflicts = stacked.conflicts
-    for task, reason in (conflicts | stacked.excluded).items():
-        emit_task_held(run, task, reason)
-    misfits = tuple(GuiltyResult(one, conflicts[one.task.id]) for one in results if one.task.id in conflicts)
+    run, gating = proofs.run, proofs.gating
+    stacked = await combine_proven(proofs, base.head, results)
+    misfits = await exclude_conflicts(proofs, stacked)
     if not stacked.commits:
         return dataclasses.replace(base, guilty=misfits)
     if combined:
@@ -134,7 +144,7 @@ async def combine_and_gate(
         return Combination(stacked.head, everyone, f"{failed}, so nothing could check it")
     if checked.ok:
         return Combination(stacked.head, everyone, guilty=misfits)
-    blame, results_by_set = await find_guilty(run, gating, base.head, mine)
+    blame, results_by_set = await find_guilty(proofs, base.head, mine)
     sets = tuple(tuple(sorted(each)) for each in blame.guilty)
     run.emit(events.TasksBlamed(tuple(sorted(blame.green)), sets, tuple(sorted(blame.dropped)), blame.questions))
     dropped = [one for one in mine if one.task.id in blame.dropped]
@@ -150,18 +160,44 @@ async def combine_and_gate(
     for one in mine:
         if one.task.id in blame.blocked:
             emit_task_held(run, one.task.id, explain_missing_need(run, one, blame))
-    green = await combine_commits(run, base.head, [one for one in mine if one.task.id in blame.green])
+    green = await combine_proven(proofs, base.head, [one for one in mine if one.task.id in blame.green])
+    guilty = (*guilty, *await exclude_conflicts(proofs, green))
     if green.commits:
         emit_combined(run, green)
         # The search gated this commit already; those outcomes are now the result's.
         await gating.check(green.head, "combined")
-    return Combination(green.head, base.tasks | blame.green, guilty=guilty)
+    return Combination(green.head, base.tasks | green.commits.keys(), guilty=guilty)
+
+
+async def combine_proven(proofs: MergeProofs, base: str, results: Sequence[TaskResult]) -> CombinedCommits:
+    """Combine results so that the gates prove each merge of a conflict. What no merge solves is left out."""
+    while True:
+        combined = await combine_commits(proofs.run, base, results, proofs.choose)
+        try:
+            if await proofs.prove(combined.head, combined.conflicts):
+                return combined
+        except SetUpFailed:  # nothing can be checked: the gates of the whole say so
+            return combined
+
+
+async def exclude_conflicts(proofs: MergeProofs, combined: CombinedCommits) -> tuple[GuiltyResult, ...]:
+    """Emit the decided conflicts, and exclude the tasks that were left out; return those that conflict."""
+    await proofs.emit_decisions(combined.conflicts)
+    guilty = []
+    for each in combined.unsolved:
+        why = proofs.explain(each)
+        emit_task_held(proofs.run, each.result.task.id, why)
+        guilty.append(GuiltyResult(each.result, why, await proofs.teach(each)))
+    for task, reason in combined.excluded.items():
+        emit_task_held(proofs.run, task, reason)
+    return tuple(guilty)
 
 
 async def find_guilty(
-    run: Run, gating: Gating, base: str, results: Sequence[TaskResult]
+    proofs: MergeProofs, base: str, results: Sequence[TaskResult]
 ) -> tuple[Blame, dict[TaskSet, GateResults]]:
     """Gate sets of tasks until the guilty ones are known. Return the outcomes of each set too."""
+    run, gating = proofs.run, proofs.gating
     results_by_set, sizes = dict[TaskSet, GateResults](), dict[int, int]()
     for one in results:
         counts = await diff_numstat(run.context.git, parent_commit(run.context, one), one.commit)
@@ -175,10 +211,10 @@ async def find_guilty(
         except StopIteration as known:
             blame: Blame = known.value
             return blame, results_by_set
-        some = await combine_commits(run, base, [one for one in results if one.task.id in wanted])
+        some = await combine_commits(run, base, [one for one in results if one.task.id in wanted], proofs.choose)
         label = "without-" + "-".join(str(one.task.id) for one in results if one.task.id not in wanted)
         # A task that does not merge without another one gives no verdict about the two apart.
-        answer = not some.conflicts
+        answer = not some.unsolved
         if answer:
             results_by_set[wanted] = await gating.check(some.head, label[:60], gates=gating.binding_gates)
             answer = results_by_set[wanted].ok

@@ -5,18 +5,21 @@ passed.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from orchestra import events
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.combine.combine_and_gate import Combination, GuiltyResult, combine_and_gate
+from orchestra.conduct.combine.merge_proofs import trust_of
 from orchestra.conduct.core.context import Run, TaskResult
 from orchestra.conduct.loop.human import ask_about_waiting_tasks
 from orchestra.conduct.loop.scheduler import Scheduler
 from orchestra.conduct.loop.task_lifecycle import wait_for_human
 from orchestra.errors import SetUpFailed
+from orchestra.judge.merge_proof import NO_TEST
 from orchestra.judge.retry import NextAction
+from orchestra.merging.trust import Trust
 from orchestra.model import TaskState, Verdict
 from orchestra.workspace.merge import (
     Delivery,
@@ -26,6 +29,7 @@ from orchestra.workspace.merge import (
     rebase_commits,
     set_branch,
 )
+from orchestra.workspace.reconcile import ProposedMerge
 
 RESULT = "result"
 MOST = 4  # tries to deliver; if commits come faster than the gates run, the user must choose the moment
@@ -35,7 +39,7 @@ async def integrate_results(scheduler: Scheduler, combined: str = "") -> None:
     """Combine the results, retry tasks if that is worthwhile, deliver. `combined`: made by an earlier session."""
     run, gating, results, postponed = scheduler.run, scheduler.gating, scheduler.results, set[int]()
     base = Combination(run.context.repository.base)
-    settled = await combine_and_gate(run, gating, base, results.list_accepted(base), combined)
+    settled = await combine_and_gate(results.proofs, base, results.list_accepted(base), combined)
     while True:
         retry_guilty_tasks(scheduler, settled.guilty)
         if not (scheduler.can_go_on() or await ask_about_waiting_tasks(scheduler, postponed)):
@@ -43,7 +47,7 @@ async def integrate_results(scheduler: Scheduler, combined: str = "") -> None:
         base = results.base = base if settled.failure else settled
         await scheduler.work()
         postponed.clear()  # a person may see it differently now
-        settled = await combine_and_gate(run, gating, base, results.list_accepted(base))
+        settled = await combine_and_gate(results.proofs, base, results.list_accepted(base))
     scheduler.refuse_commands()
     results.exclude(scheduler.pending.values())
     if settled.head != run.context.repository.base:
@@ -67,7 +71,7 @@ def retry_guilty_tasks(scheduler: Scheduler, guilty: Iterable[GuiltyResult]) -> 
         task = one.result.task
         last = dataclasses.replace(one.result.tried, verdict=Verdict.GATES_FAILED, cause=one.why)
         if one.lesson:
-            last = dataclasses.replace(last, failing=one.lesson.failing, output=one.lesson.output)
+            last = dataclasses.replace(last, **vars(one.lesson))
         step = scheduler.results.histories[task.id].decide_next(run, last)
         if step.next in (NextAction.FRESH, NextAction.ON_TOP):
             run.move(task.id, TaskState.FAILED)
@@ -156,9 +160,19 @@ async def deliver_caught_up(run: Run, gating: Gating, head: str, side: str) -> t
     return head, dataclasses.replace(delivery, reason=f"{delivery.reason} repeatedly")
 
 
+def paths_of(merges: Iterable[ProposedMerge]) -> str:
+    return ", ".join(dict.fromkeys(file.path for each in merges for file in each.files))
+
+
 async def catch_up_with_branch(run: Run, gating: Gating, head: str, onto: str) -> tuple[str, str]:
     """Return the result on top of the branch's new commits, or why it cannot be there."""
-    made, conflicts = await rebase_commits(run.services.trees, onto, head)
+    taken: list[ProposedMerge] = []
+
+    def choose(proposals: Sequence[ProposedMerge]) -> ProposedMerge | None:
+        taken.extend([each for each in proposals if trust_of(each) < Trust.BY_TESTS][:1])
+        return taken[-1] if taken and taken[-1] in proposals else None
+
+    made, conflicts = await rebase_commits(run.services.trees, onto, head, choose)
     if conflicts:
         return "", f"its new commits conflict with the result in {', '.join(conflicts)}"
     top = list(made.values())[-1] if made else onto
@@ -169,6 +183,11 @@ async def catch_up_with_branch(run: Run, gating: Gating, head: str, onto: str) -
         return "", f"on its new commits {failed}, so nothing could check it"
     if not checked.ok:
         return "", f"on its new commits {checked.sentence.rstrip('.')}"
+    unproven = [each for each in taken if trust_of(each) is not Trust.BY_FORMAT and not checked.tests_ran]
+    if unproven:
+        return "", f"its new commits conflict with the result in {paths_of(unproven)}, and {NO_TEST} with both merged"
+    if taken:
+        run.emit(events.Note(f"The new commits change {paths_of(taken)} too: both edits were kept."))
     for task in run.state.report.tasks.values():
         if task.integrated and task.commit in made:
             run.emit(events.TaskIntegrated(made[task.commit]), task.id, task.attempts)

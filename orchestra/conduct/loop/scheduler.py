@@ -7,7 +7,8 @@ from typing import Any
 
 from orchestra.conduct.attempt.attempt import CANCEL_ONE_TASK
 from orchestra.conduct.checks.gating import Gating
-from orchestra.conduct.combine.combine_and_gate import Combination, CombinedCommits, combine_commits, emit_task_held
+from orchestra.conduct.combine.combine_and_gate import Combination, CombinedCommits, combine_proven, emit_task_held
+from orchestra.conduct.combine.merge_proofs import MergeProofs
 from orchestra.conduct.core.context import Run, TaskResult
 from orchestra.conduct.core.slots import Slot, Slots, count_slots
 from orchestra.conduct.loop.task_lifecycle import AttemptHistory, TaskLifecycle, cancelled_result, wait_for_human
@@ -30,7 +31,7 @@ class Scheduler:
     def __init__(self, run: Run, gating: Gating, previous: PreviousSessions | None) -> None:
         self.run = run
         self.gating = gating
-        self.results = TaskResults(run, previous)
+        self.results = TaskResults(MergeProofs(run, gating), previous)
         self.slots = Slots(count_slots(run.state.plan.agents, run.context.settings))
         self.pending = {task.id: task for task in run.state.plan.tasks if task.id not in self.results.by_task}
         self.ranked: tuple[Plan | None, dict[int, Rank]] = (None, {})
@@ -133,8 +134,8 @@ class Scheduler:
     async def run_task(self, task: Task, slot: Slot) -> None:
         try:
             below = await self.results.combine_dependencies(task)
-            for conflict in below.conflicts.values():
-                emit_task_held(self.run, task.id, f"its dependencies conflict: {conflict}")
+            for conflict in below.unsolved:
+                emit_task_held(self.run, task.id, f"its dependencies conflict: {self.results.proofs.explain(conflict)}")
                 return
             history = self.results.histories[task.id]
             result = await TaskLifecycle(self.run, self.gating, task, slot, history, below.head).carry_out()
@@ -214,8 +215,9 @@ class Scheduler:
 class TaskResults:
     """The results and histories of the tasks. `base`: what new work begins on, a commit and the tasks that it holds."""
 
-    def __init__(self, run: Run, previous: PreviousSessions | None) -> None:
-        self.run = run
+    def __init__(self, proofs: MergeProofs, previous: PreviousSessions | None) -> None:
+        run = self.run = proofs.run
+        self.proofs = proofs
         self.base = Combination(run.context.repository.base)
         self.by_task: dict[int, TaskResult] = previous.done_results() if previous else {}
         self.histories = {task.id: AttemptHistory() for task in run.state.plan.tasks}
@@ -251,7 +253,7 @@ class TaskResults:
         needed, tasks = needs_closure(needs[task.id], needs) - self.base.tasks, self.run.state.plan.by_id
         results = [self.by_task[each.id] for each in order_tasks([tasks[each] for each in needed])]
         # A result that an earlier delivery brought to the user's branch has no commit left.
-        return await combine_commits(self.run, self.base.head, [result for result in results if result.commit])
+        return await combine_proven(self.proofs, self.base.head, [result for result in results if result.commit])
 
     def list_accepted(self, base: Combination) -> list[TaskResult]:
         """Return the results that can be combined with the base, in their order."""

@@ -5,7 +5,7 @@ is changed.
 """
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -22,7 +22,7 @@ from orchestra.conduct.previous.sessions import GIVEN_UP
 from orchestra.errors import RequestRefused, SettingsError
 from orchestra.journal.store import Command
 from orchestra.judge.blame import needs_closure
-from orchestra.model import Judgement, Prd, Task, TaskState, Verdict, needs_by_task
+from orchestra.model import Judgement, Plan, Prd, Task, TaskState, Verdict, needs_by_task
 from orchestra.plan.brief import make_brief
 from orchestra.plan.check import check_draft, item_targets
 from orchestra.plan.draft import PRIORITIES, Draft, PlanItem
@@ -221,6 +221,16 @@ def with_files(scheduler: Scheduler, task: Task, item: PlanItem) -> Task:
     return dataclasses.replace(task, files=item_targets(item, classify_by_mode(run.context.entries)))
 
 
+def are_ordered(one: int, other: int, needs: Mapping[int, Sequence[int]]) -> bool:
+    return one in needs_closure({other}, needs) or other in needs_closure({one}, needs)
+
+
+def may_overlap(plan: Plan, one: int, other: int, shared: Collection[str]) -> bool:
+    """Whether the plan let the two tasks change these files at once before the change."""
+    known = {one, other} <= plan.by_id.keys() and not are_ordered(one, other, plan.needs)
+    return known and all({*shared} <= {*plan.by_id[each].paths} for each in (one, other))
+
+
 def refuse_overlap(scheduler: Scheduler, changed: Task) -> None:
     """Refuse a change of the plan after which two tasks that do not wait for each other have the same file."""
     plan, records = scheduler.run.state.plan, scheduler.run.state.report.tasks
@@ -230,7 +240,7 @@ def refuse_overlap(scheduler: Scheduler, changed: Task) -> None:
     needs = needs_by_task(list(tasks.values()))
     for one, other in combinations(paths, 2):
         shared = paths[one] & paths[other]
-        if not shared or one in needs_closure({other}, needs) or other in needs_closure({one}, needs):
+        if not shared or are_ordered(one, other, needs) or may_overlap(plan, one, other, shared):
             continue
         if changed.id not in (one, other):
             raise RequestRefused(f"{min(shared)} is a file of tasks {one} and {other}, which must not run at once.")

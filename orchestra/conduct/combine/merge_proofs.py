@@ -1,0 +1,173 @@
+"""Prove merges of conflicting edits by the gates, and remember which were proven and which were refuted."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from orchestra import events
+from orchestra.conduct.checks.gating import PROVING, GateResults, Gating
+from orchestra.conduct.core.context import Context, Run, TaskResult
+from orchestra.judge.decisive_files import is_test_path
+from orchestra.judge.merge_proof import MergeCheck, Side, prove_merge
+from orchestra.judge.retry import CheckFailure
+from orchestra.merging.trust import Trust
+from orchestra.plan.brief import task_part
+from orchestra.wording import join_some
+from orchestra.workspace.git import Git
+from orchestra.workspace.merge import MergeResult
+from orchestra.workspace.reconcile import MergedFile, ProposedMerge
+
+MOST_DIFF = 8_000  # characters of a diff in an event
+MOST_BRIEF, MOST_OTHER = 800, 2_000  # characters about another task in a lesson
+Key = frozenset[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A task's commit that git could not merge: what came of it, and between which commits.
+
+    `before`: the combination without it. `after`: the one with it, if a merge was taken. `parent`: under its commit.
+    """
+
+    result: TaskResult
+    parent: str
+    before: str
+    after: str
+    merge: MergeResult
+    others: tuple[int, ...]
+
+
+@dataclass
+class MergeProofs:
+    """The merges that were proven, and those that were refuted with the reason, by what they decide."""
+
+    run: Run
+    gating: Gating
+    proven: set[Key] = field(default_factory=set)
+    refuted: dict[Key, str] = field(default_factory=dict)
+    failures: dict[Key, CheckFailure] = field(default_factory=dict)
+    noticed: set[int] = field(default_factory=set)  # tasks without whose edits tests fail
+
+    def choose(self, proposals: Sequence[ProposedMerge]) -> ProposedMerge | None:
+        """Choose the most trusted merge that was not refuted."""
+        return next((each for each in proposals if each.key not in self.refuted), None)
+
+    async def prove(self, head: str, conflicts: Sequence[Conflict]) -> bool:
+        """Prove the merges below `head`, or refute one: then another one must be chosen."""
+        unproven = [each for each in conflicts if each.merge.taken and each.merge.taken.key not in self.proven]
+        whole = await self.gating.check(head, "merged") if unproven else GateResults()
+        for each in unproven:
+            assert each.merge.taken
+            key = each.merge.taken.key
+            if why := await self.find_refutation(each, each.merge.taken, whole):
+                self.refuted[key] = why
+                return False
+            self.proven.add(key)
+        return True
+
+    async def find_refutation(self, conflict: Conflict, taken: ProposedMerge, whole: GateResults) -> str:
+        """Return why the merge is not proven, in a clause; empty if it is."""
+        ours, theirs = self.names_of(conflict.others), self.names_of([conflict.result.task.id])
+        asking = prove_merge(trust_of(taken), (ours, theirs))
+        side = next(asking)
+        while True:
+            check = await (self.check_without(conflict, taken, side) if side else self.check_both(conflict, whole))
+            try:
+                side = asking.send(check)
+            except StopIteration as known:
+                return str(known.value)
+
+    async def check_both(self, conflict: Conflict, whole: GateResults) -> MergeCheck:
+        """Check the tree with both edits. What one of them breaks alone is not the fault of their merge."""
+        taken, label = conflict.merge.taken, f"merge-task{conflict.result.task.id}"
+        assert taken
+        if whole.ok and trust_of(taken) < Trust.BY_TESTS:
+            return MergeCheck(ran=whole.tests_ran)
+        both = await self.gating.check(conflict.after, label)
+        if both.ok:
+            return MergeCheck(ran=both.tests_ran)
+        before = await self.gating.check(conflict.before, f"{label}-before")
+        alone = await self.gating.check(conflict.result.commit, f"{label}-alone", conflict.parent)
+        if not both.failing - before.failing - alone.failing:
+            return MergeCheck(ran=both.tests_ran)
+        self.failures[taken.key] = both.lesson
+        return MergeCheck(both.sentence.rstrip("."))
+
+    async def check_without(self, conflict: Conflict, taken: ProposedMerge, side: Side) -> MergeCheck:
+        """Check the tree without one side's edit of the files in conflict: its tests must notice."""
+        tasks = {conflict.result.task.id} if side is Side.THEIRS else {*conflict.others}
+        if tasks and tasks <= self.noticed:
+            return MergeCheck("tests fail without each of them")
+        lost = await drop_edit(self.run.context, conflict.after, taken.files, side)
+        gates = [gate for gate in self.gating.binding_gates if gate.kind in PROVING]
+        label = f"merge-task{conflict.result.task.id}-without-{side}"
+        checked = await self.gating.check(lost, label, gates=gates)
+        if not checked.ok and len(tasks) == 1:
+            self.noticed |= tasks
+        return MergeCheck("" if checked.ok else checked.sentence)
+
+    def names_of(self, tasks: Sequence[int]) -> str:
+        return join_some([self.run.state.report.tasks[task].agent for task in tasks]) or "the others"
+
+    async def emit_decisions(self, conflicts: Sequence[Conflict]) -> None:
+        """Emit what was decided about each conflict."""
+        for each in conflicts:
+            tried = []
+            for proposed in each.merge.proposals:
+                why_not = self.refuted.get(proposed.key, "")
+                if why_not or proposed is each.merge.taken:
+                    tried.append(events.MergeTried(proposed.name, proposed.reason, why_not))
+            diff = await diff_files(self.run.context.git, each.before, each.after, each.merge.conflicts)
+            decided = events.ConflictDecided(
+                files=each.merge.conflicts,
+                others=tuple(self.run.state.report.tasks[task].agent for task in each.others),
+                tried=tuple(tried),
+                taken=each.merge.taken.name if each.merge.taken else "",
+                diff=diff[:MOST_DIFF],
+            )
+            task = each.result.task.id
+            self.run.emit(decided, task, self.run.state.report.tasks[task].attempts)
+
+    def explain(self, conflict: Conflict) -> str:
+        """Say what could not be merged, and why the last way to do it was not taken."""
+        files, others = ", ".join(conflict.merge.conflicts), self.names_of(conflict.others)
+        sentence = f"its change of {files} conflicts with that of {others}"
+        refuted = [self.refuted[each.key] for each in conflict.merge.proposals if each.key in self.refuted]
+        return f"{sentence}, and with both merged {refuted[-1]}" if refuted else sentence
+
+    async def teach(self, conflict: Conflict) -> CheckFailure:
+        """Describe for the task's next attempt what the other tasks were to do, what they did, and what failed."""
+        tasks = {task.id: task for task in self.run.state.plan.tasks}
+        parts = ["Another task changed the same file. Your work begins from its result: do yours so that both hold."]
+        for other in conflict.others:
+            part = task_part(tasks[other].brief) if other in tasks else ""
+            parts.append(f"The other task: {self.run.state.report.tasks[other].title}\n{part[:MOST_BRIEF]}".strip())
+        diff = await diff_files(self.run.context.git, conflict.parent, conflict.before, conflict.merge.conflicts)
+        parts.append(f"What is changed there already:\n{diff[:MOST_OTHER]}")
+        known = [self.failures[each.key] for each in conflict.merge.proposals if each.key in self.failures]
+        failure = known[-1] if known else CheckFailure()
+        return CheckFailure(failure.failing, failure.output, "\n\n".join(parts))
+
+
+def trust_of(merge: ProposedMerge) -> Trust:
+    """Return how sure a merge is. Of tests that both sides wrote it is enough that all are there and pass."""
+    return max(min(file.trust, Trust.BY_STRUCTURE) if is_test_path(file.path) else file.trust for file in merge.files)
+
+
+async def drop_edit(context: Context, commit: str, files: Sequence[MergedFile], side: Side) -> str:
+    """Commit the tree without one side's edit of the merged files. Tests keep both."""
+    git, entries = context.git.with_env(GIT_INDEX_FILE=str(context.folder / "merge.index")), list[bytes]()
+    await git.raw("read-tree", commit)
+    for file in files:
+        if is_test_path(file.path):
+            continue
+        mode = (await git.text("ls-files", "-s", "--", file.path)).split()[0]
+        _, ours, theirs, _ = file.blobs
+        entries.append(f"{mode} {theirs if side is Side.OURS else ours} 0\t".encode() + os.fsencode(file.path) + b"\0")
+    await git.raw("update-index", "-z", "--index-info", input=b"".join(entries))
+    return await git.commit_tree(await git.text("write-tree"), commit, f"Without the edit of {side}\n")
+
+
+async def diff_files(git: Git, old: str, new: str, paths: Sequence[str]) -> str:
+    options = ("--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
+    return await git.text("diff", *options, old, new, "--", *paths)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from orchestra.merging.definitions import Definition, walk_definitions
-from orchestra.merging.sequences import merge_regions, split_lines
+from orchestra.merging.sequences import Region, merge_regions, split_lines
 from orchestra.merging.trees import Source, count_errors, parse_text
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -60,14 +60,20 @@ class Sides:
         return [count_definitions(source) for source in self.sources]
 
     @cached_property
+    def regions(self) -> list[Region]:
+        return list(merge_regions(*self.lines))
+
+    @cached_property
     def words(self) -> list[Counter[str]]:
-        return [count_words(text) for text in self.texts]
+        """Count the words of each side in the conflicts."""
+        conflicts = [region.conflict for region in self.regions if region.conflict]
+        return [count_words("".join("".join(sides[n]) for sides in conflicts)) for n in range(3)]
 
     @cached_property
     def settled(self) -> list[str]:
         """What git merges, as texts: the places between the conflicts, in order."""
         runs: list[list[str]] = [[]]
-        for region in merge_regions(*self.lines):
+        for region in self.regions:
             if region.conflict:
                 runs.append([])
             else:
@@ -86,9 +92,13 @@ def find_loss(sides: Sides, merged: str) -> str:
         return f"A definition or import is lost or doubled: {wrong.name}."
     if rival := find_rivals(*sides.definitions):
         return f"Both sides give one name to different things: {rival}."
-    if word := find_miscount([*sides.words, count_words(merged)]):
+    if not keeps_settled(sides.settled, merged):
+        return "It changes what git merges without a conflict."
+    words = count_words(merged)
+    words.subtract(count_words("".join(sides.settled)))
+    if word := find_miscount([*sides.words, words]):
         return f"A word is lost or doubled: {word}."
-    return "" if keeps_settled(sides.settled, merged) else "It changes what git merges without a conflict."
+    return ""
 
 
 def is_readable(path: str, text: str) -> bool:

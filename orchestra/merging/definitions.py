@@ -16,6 +16,7 @@ DEFINITIONS = re.compile(
     rf"|internal_module|constructor|record|protocol|object|macro|annotation_type)_{SUFFIX}"
     r"|method|singleton_method|class|module|type_alias_declaration|macro_definition|const_item|static_item"
 )
+FUNCTIONS = re.compile(r"function|method|constructor")
 IMPORTS = re.compile(
     r"(future_)?import(_\w+)?|use_(declaration|item)|using_(directive|statement)|preproc_include|namespace_use_\w+"
     r"|package_import|extern_crate_declaration"
@@ -87,7 +88,7 @@ def read_node(source: Source, node: "Node") -> str:
 
 
 def walk_definitions(source: Source) -> Iterator[Definition]:
-    """Yield what the text defines or imports, at every depth; names are told apart by the scopes around them."""
+    """Yield what the text defines or imports, outside of functions; names are told apart by the scopes around them."""
     work: list[tuple[Node, str]] = [(source.root, "")]
     while work:
         node, scope = work.pop()
@@ -97,7 +98,8 @@ def walk_definitions(source: Source) -> Iterator[Definition]:
             elif child.type not in WRAPPERS and is_definition(child):
                 name = scope + find_name(source, child)
                 yield Definition(name, child.type, read_node(source, child))
-                work.append((child, f"{name}."))
+                if not FUNCTIONS.search(child.type):
+                    work.append((child, f"{name}."))
             elif child.named_child_count:
                 if child.type == "assignment" and not (node.parent and node.parent.parent):
                     yield Definition(scope + find_name(source, child), child.type, read_node(source, child))

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from orchestra.merging.definitions import Definition, walk_definitions
+from orchestra.merging.definitions import OVERLOADS, Definition, walk_definitions
 from orchestra.merging.sequences import Region, merge_regions, split_lines
 from orchestra.merging.trees import Source, count_errors, parse_text
 
@@ -88,7 +88,7 @@ def find_loss(sides: Sides, merged: str) -> str:
         return "It does not parse, and both sides do."
     if source and count_errors(source) > sides.most_errors:
         return "It has more syntax errors than its sides."
-    if wrong := find_miscount([*sides.definitions, count_definitions(source)], once=True):
+    if wrong := find_miscount([*sides.definitions, count_definitions(source)], once=not has_overloads(source)):
         return f"A definition or import is lost or doubled: {wrong.name}."
     if rival := find_rivals(*sides.definitions):
         return f"Both sides give one name to different things: {rival}."
@@ -119,6 +119,10 @@ def count_definitions(source: Source | None) -> Counter[Definition]:
     if source and source.language == "python":
         counts = Counter({key: min(count, 1) if " " in key.origin else count for key, count in counts.items()})
     return counts
+
+
+def has_overloads(source: Source | None) -> bool:
+    return bool(source and source.language in OVERLOADS)
 
 
 def find_rivals(base: Counter[Definition], ours: Counter[Definition], theirs: Counter[Definition]) -> str:

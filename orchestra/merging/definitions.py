@@ -64,9 +64,15 @@ def find_name(source: Source, node: "Node") -> str:
         named.append(node.child_by_field_name("type"))
     elif not any(named[3:]):
         named.append(find_declared(node))
-    if source.language in OVERLOADS and is_definition(node):
-        named.append(node.child_by_field_name("parameters"))
     return " ".join(read_node(source, part) for part in named if part is not None)
+
+
+def find_key(source: Source, node: "Node") -> str:
+    """Return its name, with its parameters where several may have one name."""
+    name, parameters = find_name(source, node), unwrap(node).child_by_field_name("parameters")
+    if not (source.language in OVERLOADS and is_definition(node) and parameters):
+        return name
+    return f"{name}{read_node(source, parameters)}"
 
 
 def find_declared(node: "Node") -> "Node | None":

@@ -15,7 +15,7 @@ Joined = tuple[list[str], Trust, str]  # the merged lines, how sure they are, an
 def merge_conflicts(path: str, regions: Sequence[Region], *, theirs_first: bool, once: bool) -> Joined:
     """Merge what git leaves; every conflict by the first rule that fits."""
     merged: list[str] = []
-    trust, rules = Trust.BY_FORMAT, {}
+    trust, rules = Trust.BY_FORMAT, dict[str, bool]()
     for region in regions:
         if region.conflict is None:
             merged += region.merged
@@ -24,7 +24,7 @@ def merge_conflicts(path: str, regions: Sequence[Region], *, theirs_first: bool,
         merged += text
         trust = max(trust, sure)
         rules[rule] = True
-    return merged, trust, " and ".join(rules)
+    return merged, trust if rules else Trust.BY_STRUCTURE, " and ".join(rules) or "parts"
 
 
 def join_conflict(path: str, base: Lines, ours: Lines, theirs: Lines, *, theirs_first: bool, once: bool) -> Joined:

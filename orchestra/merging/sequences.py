@@ -67,7 +67,20 @@ def match_items(one: Sequence[str], two: Sequence[str]) -> list[Match]:
             found.extend(anchors)
             borders = [(low - 1, first - 1), *anchors, (high, last)]
             work.extend((a + 1, c, b + 1, d, depth - 1) for (a, b), (c, d) in pairwise(borders))
-    return sorted(found)
+    return slide_down(one, two, sorted(found))
+
+
+def slide_down(one: Sequence[str], two: Sequence[str], matches: list[Match]) -> list[Match]:
+    """Move each insertion and deletion as far down as it goes, as git does: then two sides' meet at the same place."""
+    before = (-1, -1)
+    for n, (i, j) in enumerate(matches):
+        start, first = before[0] + 1, before[1] + 1
+        if start == i and first < j and two[first] == two[j]:
+            matches[n] = (i, first)
+        elif first == j and start < i and one[start] == one[i]:
+            matches[n] = (start, j)
+        before = matches[n]
+    return matches
 
 
 def find_anchors(one: Sequence[str], two: Sequence[str], low: int, high: int, first: int, last: int) -> list[Match]:

@@ -127,12 +127,18 @@ def has_overloads(source: Source | None) -> bool:
 
 def find_rivals(base: Counter[Definition], ours: Counter[Definition], theirs: Counter[Definition]) -> str:
     """Return a name that both sides newly give to different things."""
-    contents: list[dict[str, set[tuple[str, str]]]] = [{}, {}, {}]
-    for found, side in zip(contents, (base, ours, theirs), strict=True):
-        for key in side:
+    known = {key.name for key in base}
+    mine, yours = (group_new(side, known) for side in (ours, theirs))
+    return next((name for name in mine if mine[name] != yours.get(name, mine[name])), "")
+
+
+def group_new(side: Counter[Definition], known: set[str]) -> dict[str, set[tuple[str, memoryview]]]:
+    """Group what a side defines under new names."""
+    found: dict[str, set[tuple[str, memoryview]]] = {}
+    for key in side:
+        if key.name not in known:
             found.setdefault(key.name, set()).add((key.origin, key.text))
-    was, mine, yours = contents
-    return next((name for name in mine if name not in was and mine[name] != yours.get(name, mine[name])), "")
+    return found
 
 
 def count_words(text: str) -> Counter[str]:

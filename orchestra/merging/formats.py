@@ -39,7 +39,8 @@ def subject_of(line: str) -> str:
 
 
 def join_once(ours: Lines, theirs: Lines) -> list[str]:
-    return [*ours, *(entry for entry in theirs if entry not in ours)]
+    known = set(ours)
+    return [*ours, *(entry for entry in theirs if entry not in known)]
 
 
 def join_bullets(ours: Lines, theirs: Lines) -> list[str] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 # A stretch without anchors of at most so many comparisons is compared item by item; deeper than this it is not split.
-MOST_CELLS = 40_000
+MOST_CELLS = 10_000
 MOST_DEPTH = 12
 
 Match = tuple[int, int]

@@ -17,7 +17,7 @@ from orchestra.merging.trees import WRAPPERS, Parts, Piece, Placed
 from orchestra.merging.trust import CannotMergeError, Trust, pick_changed
 from orchestra.merging.words import join_words
 
-MOST_DEPTH = 100
+MOST_DEPTH = 60
 MOST_PIECES = 200_000
 
 

@@ -265,8 +265,8 @@ def draw_merge(seed: int) -> GeneratedMerge:
             edits[rng.randrange(2)][other] = places[other].replace("@", mark)
             marks.append(mark)
     finish = rng.choice((str, str, use_crlf, drop_last_newline, add_bom))
-    texts = [finish(fill(template, edit)) for edit in ({}, *edits)]
-    return GeneratedMerge(path, f"{path} {place}", *texts, tuple(marks))
+    base, ours, theirs = (finish(fill(template, edit)) for edit in ({}, *edits))
+    return GeneratedMerge(path, f"{path} {place}", base, ours, theirs, tuple(marks))
 
 
 def fill(template: str, edit: dict[str, str]) -> str:

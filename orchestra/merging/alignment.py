@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from orchestra.merging.definitions import find_name
+from orchestra.merging.definitions import find_key
 from orchestra.merging.sequences import match_items
 from orchestra.merging.trees import Piece
 
@@ -26,7 +26,7 @@ def match_pieces(base: Sequence[Piece], side: Sequence[Piece]) -> dict[int, int]
 def make_key(piece: Piece) -> str:
     if not piece.node.is_named:
         return piece.kind
-    name = find_name(piece.source, piece.node)
+    name = find_key(piece.source, piece.node)
     return f"named {name}" if name else piece.text.strip().decode("utf-8", "replace")
 
 

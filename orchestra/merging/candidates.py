@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from orchestra.merging.checks import Sides, find_loss
 from orchestra.merging.regions import merge_conflicts
-from orchestra.merging.structure import TreeMerge, pick_changed
+from orchestra.merging.structure import TreeMerge
 from orchestra.merging.trees import as_piece
-from orchestra.merging.trust import Candidate, CannotMergeError, Trust
+from orchestra.merging.trust import Candidate, CannotMergeError, Trust, pick_changed
 
 __all__ = ["Candidate", "Trust", "propose_merges", "why_too_large"]
 
@@ -68,7 +68,7 @@ def propose_by_tree(sides: Sides, theirs_first: bool) -> Iterator[Candidate]:
 def propose_by_lines(sides: Sides, theirs_first: bool) -> Iterator[Candidate]:
     """Keep the lines of both sides, if neither changed what the other did."""
     for once in (False, True):
-        lines, trust, rule = merge_conflicts(sides.path, sides.lines, theirs_first=theirs_first, once=once)
+        lines, trust, rule = merge_conflicts(sides.path, sides.regions, theirs_first=theirs_first, once=once)
         yield make_candidate("".join(lines), trust, [rule], theirs_first)
 
 

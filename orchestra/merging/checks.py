@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from orchestra.merging.definitions import Definition, walk_definitions
-from orchestra.merging.sequences import merge_regions, split_lines
+from orchestra.merging.definitions import OVERLOADS, Definition, walk_definitions
+from orchestra.merging.sequences import Region, merge_regions, split_lines
 from orchestra.merging.trees import Source, count_errors, parse_text
 
 READERS: dict[str, Callable[[str], object]] = {
@@ -60,14 +60,20 @@ class Sides:
         return [count_definitions(source) for source in self.sources]
 
     @cached_property
+    def regions(self) -> list[Region]:
+        return list(merge_regions(*self.lines))
+
+    @cached_property
     def words(self) -> list[Counter[str]]:
-        return [count_words(text) for text in self.texts]
+        """Count the words of each side in the conflicts."""
+        conflicts = [region.conflict for region in self.regions if region.conflict]
+        return [count_words("".join("".join(sides[n]) for sides in conflicts)) for n in range(3)]
 
     @cached_property
     def settled(self) -> list[str]:
         """What git merges, as texts: the places between the conflicts, in order."""
         runs: list[list[str]] = [[]]
-        for region in merge_regions(*self.lines):
+        for region in self.regions:
             if region.conflict:
                 runs.append([])
             else:
@@ -82,13 +88,17 @@ def find_loss(sides: Sides, merged: str) -> str:
         return "It does not parse, and both sides do."
     if source and count_errors(source) > sides.most_errors:
         return "It has more syntax errors than its sides."
-    if wrong := find_miscount([*sides.definitions, count_definitions(source)], once=True):
+    if wrong := find_miscount([*sides.definitions, count_definitions(source)], once=not has_overloads(source)):
         return f"A definition or import is lost or doubled: {wrong.name}."
     if rival := find_rivals(*sides.definitions):
         return f"Both sides give one name to different things: {rival}."
-    if word := find_miscount([*sides.words, count_words(merged)]):
+    if not keeps_settled(sides.settled, merged):
+        return "It changes what git merges without a conflict."
+    words = count_words(merged)
+    words.subtract(count_words("".join(sides.settled)))
+    if word := find_miscount([*sides.words, words]):
         return f"A word is lost or doubled: {word}."
-    return "" if keeps_settled(sides.settled, merged) else "It changes what git merges without a conflict."
+    return ""
 
 
 def is_readable(path: str, text: str) -> bool:
@@ -111,14 +121,24 @@ def count_definitions(source: Source | None) -> Counter[Definition]:
     return counts
 
 
+def has_overloads(source: Source | None) -> bool:
+    return bool(source and source.language in OVERLOADS)
+
+
 def find_rivals(base: Counter[Definition], ours: Counter[Definition], theirs: Counter[Definition]) -> str:
     """Return a name that both sides newly give to different things."""
-    contents: list[dict[str, set[tuple[str, str]]]] = [{}, {}, {}]
-    for found, side in zip(contents, (base, ours, theirs), strict=True):
-        for key in side:
+    known = {key.name for key in base}
+    mine, yours = (group_new(side, known) for side in (ours, theirs))
+    return next((name for name in mine if mine[name] != yours.get(name, mine[name])), "")
+
+
+def group_new(side: Counter[Definition], known: set[str]) -> dict[str, set[tuple[str, memoryview]]]:
+    """Group what a side defines under new names."""
+    found: dict[str, set[tuple[str, memoryview]]] = {}
+    for key in side:
+        if key.name not in known:
             found.setdefault(key.name, set()).add((key.origin, key.text))
-    was, mine, yours = contents
-    return next((name for name in mine if name not in was and mine[name] != yours.get(name, mine[name])), "")
+    return found
 
 
 def count_words(text: str) -> Counter[str]:

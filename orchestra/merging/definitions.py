@@ -16,6 +16,7 @@ DEFINITIONS = re.compile(
     rf"|internal_module|constructor|record|protocol|object|macro|annotation_type)_{SUFFIX}"
     r"|method|singleton_method|class|module|type_alias_declaration|macro_definition|const_item|static_item"
 )
+FUNCTIONS = re.compile(r"function|method|constructor")
 IMPORTS = re.compile(
     r"(future_)?import(_\w+)?|use_(declaration|item)|using_(directive|statement)|preproc_include|namespace_use_\w+"
     r"|package_import|extern_crate_declaration"
@@ -23,6 +24,10 @@ IMPORTS = re.compile(
 BINDERS = ("aliased_import", "import_specifier", "use_as_clause", "import_spec", "namespace_import")
 BOUND = ("dotted_name", "identifier", "scoped_identifier", "self", "use_wildcard", "wildcard_import")
 ORIGINS = ("module_name", "source", "path")
+DECLARED = ("declarator", "pattern", "left", "name")
+HOLDERS = ("lexical_declaration", "variable_declaration", "type_declaration", "const_declaration", "typed_parameter")
+MOST_DECLARATORS = 20
+MOST_SCOPES = 20
 # Where functions of one name may differ by their parameters.
 OVERLOADS = ("java", "cpp", "csharp", "kotlin", "scala", "swift", "typescript", "tsx")
 
@@ -36,7 +41,7 @@ class Definition:
 
     name: str
     origin: str
-    text: str = field(default="", compare=False)
+    text: memoryview = field(default=memoryview(b""), compare=False)
 
 
 def unwrap(node: "Node") -> "Node":
@@ -63,22 +68,26 @@ def find_name(source: Source, node: "Node") -> str:
         named.append(node.child_by_field_name("type"))
     elif not any(named[3:]):
         named.append(find_declared(node))
-    if source.language in OVERLOADS and is_definition(node):
-        named.append(node.child_by_field_name("parameters"))
     return " ".join(read_node(source, part) for part in named if part is not None)
+
+
+def find_key(source: Source, node: "Node") -> str:
+    """Return its name, with its parameters where several may have one name."""
+    name, parameters = find_name(source, node), unwrap(node).child_by_field_name("parameters")
+    if not (source.language in OVERLOADS and is_definition(node) and parameters):
+        return name
+    return f"{name}{read_node(source, parameters)}"
 
 
 def find_declared(node: "Node") -> "Node | None":
     """Return what a declarator, a pattern or an assignment names."""
-    for part in ("declarator", "pattern", "left"):
-        inner = node.child_by_field_name(part)
-        if inner is not None:
-            return find_declared(inner) or inner
-    if node.type in ("typed_parameter", "list_splat_pattern", "dictionary_splat_pattern"):
-        return node.named_children[0] if node.named_children else None
-    if node.type in ("lexical_declaration", "variable_declaration", "type_declaration", "const_declaration"):
-        inner = node.named_children[0] if len(node.named_children) == 1 else None
-        return inner.child_by_field_name("name") if inner is not None else None
+    found = None
+    inner = node.named_children[0] if node.type in HOLDERS and node.named_child_count == 1 else node
+    for _ in range(MOST_DECLARATORS):
+        parts = [part for name in DECLARED if (part := inner.child_by_field_name(name)) is not None]
+        if not parts:
+            return found
+        found = inner = parts[0]
     return None
 
 
@@ -87,41 +96,41 @@ def read_node(source: Source, node: "Node") -> str:
 
 
 def walk_definitions(source: Source) -> Iterator[Definition]:
-    """Yield what the text defines or imports, at every depth; names are told apart by the scopes around them."""
-    work: list[tuple[Node, str]] = [(source.root, "")]
+    """Yield what the text defines or imports, outside of functions; names are told apart by the scopes around them."""
+    data = memoryview(source.data)
+    work: list[tuple[Node, str, int, int]] = [(source.root, "", 0, 1)]
     while work:
-        node, scope = work.pop()
+        node, scope, scopes, steps = work.pop()
         for child in node.named_children:
+            text = data[child.start_byte : child.end_byte]
             if is_import(child):
                 yield from (Definition(scope + name, origin) for name, origin in bind_imports(source, child))
             elif child.type not in WRAPPERS and is_definition(child):
                 name = scope + find_name(source, child)
-                yield Definition(name, child.type, read_node(source, child))
-                work.append((child, f"{name}."))
+                yield Definition(name, child.type, text)
+                if not FUNCTIONS.search(child.type) and scopes < MOST_SCOPES:
+                    work.append((child, f"{name}.", scopes + 1, 0))
             elif child.named_child_count:
-                if child.type == "assignment" and not (node.parent and node.parent.parent):
-                    yield Definition(scope + find_name(source, child), child.type, read_node(source, child))
-                work.append((child, scope))
+                if child.type == "assignment" and steps == 1:  # of the module, or of a class's block
+                    yield Definition(scope + find_name(source, child), child.type, text)
+                work.append((child, scope, scopes, steps + 1))
 
 
 def bind_imports(source: Source, node: "Node") -> Iterator[tuple[str, str]]:
     """Yield each name that an import binds, and from where; the whole import if its grammar is not known here."""
-    head = read_node(source, node).partition("{")[0]
+    whole = " ".join(read_node(source, node).split())
     origins = [child for part in ORIGINS if (child := node.child_by_field_name(part)) is not None]
-    origin = read_node(source, origins[0]) if origins else head if "{" in read_node(source, node) else ""
-    found = False
+    head, braced, _ = whole.partition("{")
+    origin = read_node(source, origins[0]) if origins else head if braced else ""
     work = [child for child in node.named_children if child not in origins]
+    bound = False
     while work:
         child = work.pop()
-        if child.type in BINDERS or child.type in BOUND:
-            found = True
-            alias = child.child_by_field_name("alias")
-            yield (
-                read_node(source, alias or child).split(".")[0 if not origin else -1],
-                f"{origin} {read_node(source, child)}",
-            )
-        else:
+        if child.type not in (*BINDERS, *BOUND):
             work.extend(child.named_children)
-    if not found:
-        text = " ".join(read_node(source, node).split())
-        yield text, text
+            continue
+        bound = True
+        name = read_node(source, child.child_by_field_name("alias") or child)
+        yield name.split(".")[-1 if origin else 0], f"{origin} {read_node(source, child)}"
+    if not bound:
+        yield whole, whole

@@ -9,7 +9,7 @@ from orchestra.merging.trust import CannotMergeError
 Lines = Sequence[str]
 IGNORED = r"\S.*"
 REQUIREMENT = r"[\w.\[\],-]+\s*([=<>!~]=?.*)?"
-BULLET = re.compile(r"(\s*)([-*+])(\s+)\S")
+BULLET = re.compile(r"(\s*[-*+]\s+)\S")
 PATTERNS = {".gitignore": IGNORED, ".dockerignore": IGNORED, ".eslintignore": IGNORED, ".prettierignore": IGNORED}
 PROSE = (".md", ".rst", ".markdown")
 CHANGELOG = re.compile(r"(changes|changelog|history|news)\b", re.IGNORECASE)
@@ -18,9 +18,10 @@ CHANGELOG = re.compile(r"(changes|changelog|history|news)\b", re.IGNORECASE)
 def join_entries(path: str, ours: Lines, theirs: Lines) -> list[str] | None:
     """Return both sides' entries, each once. None if they are no such entries."""
     name = PurePosixPath(path)
+    if CHANGELOG.match(name.name) and (sections := join_sections(ours, theirs)):
+        return sections
     if name.suffix in PROSE or CHANGELOG.match(name.name):
-        sides = [split_bullets(side) for side in (ours, theirs)]
-        return None if None in sides else join_once(*[side or [] for side in sides])
+        return join_bullets(ours, theirs)
     pattern = PATTERNS.get(name.name)
     if name.suffix == ".txt" and name.name.startswith("requirements"):
         pattern = REQUIREMENT
@@ -38,20 +39,41 @@ def subject_of(line: str) -> str:
 
 
 def join_once(ours: Lines, theirs: Lines) -> list[str]:
-    return [*ours, *(entry for entry in theirs if entry not in ours)]
+    known = set(ours)
+    return [*ours, *(entry for entry in theirs if entry not in known)]
 
 
-def split_bullets(lines: Lines) -> list[str] | None:
-    """Return the bullets, each with the lines that continue it. None for anything else, or two sorts of bullets."""
+def join_bullets(ours: Lines, theirs: Lines) -> list[str] | None:
+    """Return the bullets of both sides. One side may go on with other text, such as the next section."""
+    (mine, rest), (yours, other) = split_bullets(ours), split_bullets(theirs)
+    if not (mine and yours) or (rest and other) or mark_of(mine[0]) != mark_of(yours[0]):
+        return None
+    if rest:
+        return [*join_once(yours, mine), *rest]
+    return [*join_once(mine, yours), *other]
+
+
+def join_sections(ours: Lines, theirs: Lines) -> list[str] | None:
+    """Return two sections of a changelog, the newer version first. None if they do not start with two versions."""
+    versions = [[int(number) for number in re.findall(r"\d+", lines[0])] for lines in (ours, theirs)]
+    if not all(versions) or versions[0] == versions[1] or any(BULLET.match(lines[0]) for lines in (ours, theirs)):
+        return None
+    return [*ours, *theirs] if versions[0] > versions[1] else [*theirs, *ours]
+
+
+def split_bullets(lines: Lines) -> tuple[list[str], Lines]:
+    """Return the first bullets, each with the lines that continue it, and the rest."""
     bullets: list[str] = []
-    marks: set[tuple[str, ...]] = set()
-    for line in lines:
-        mark = BULLET.match(line)
-        if mark and (not marks or mark.groups() in marks):
-            marks.add(mark.groups())
+    for number, line in enumerate(lines):
+        if BULLET.match(line) and (not bullets or mark_of(line) == mark_of(bullets[0])):
             bullets.append(line)
-        elif bullets and (not line.strip() or line.startswith(" " * len("".join(next(iter(marks)))))):
+        elif bullets and (not line.strip() or line.startswith(" " * len(mark_of(bullets[0])))):
             bullets[-1] += line
         else:
-            return None
-    return bullets
+            return bullets, lines[number:]
+    return bullets, []
+
+
+def mark_of(bullet: str) -> str:
+    mark = BULLET.match(bullet)
+    return mark.group(1) if mark else ""

@@ -1,24 +1,22 @@
 """Merge the lines of each conflict that git would report, region by region. Pure."""
 
-import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 from orchestra.merging.formats import join_entries
-from orchestra.merging.sequences import apply_both, find_hunks, match_items, merge_regions
-from orchestra.merging.trust import CannotMergeError, Trust
-
-MOST_WORDS = 5_000
+from orchestra.merging.sequences import Region, apply_both, find_hunks, match_items
+from orchestra.merging.trust import Trust
+from orchestra.merging.words import join_words
 
 Lines = Sequence[str]
 Joined = tuple[list[str], Trust, str]  # the merged lines, how sure they are, and what was done
 
 
-def merge_conflicts(path: str, lines: Sequence[Lines], *, theirs_first: bool, once: bool) -> Joined:
-    """Merge the three texts; every conflict by the first rule that fits."""
+def merge_conflicts(path: str, regions: Sequence[Region], *, theirs_first: bool, once: bool) -> Joined:
+    """Merge what git leaves; every conflict by the first rule that fits."""
     merged: list[str] = []
-    trust, rules = Trust.BY_FORMAT, {}
-    for region in merge_regions(*lines):
+    trust, rules = Trust.BY_FORMAT, dict[str, bool]()
+    for region in regions:
         if region.conflict is None:
             merged += region.merged
             continue
@@ -26,7 +24,7 @@ def merge_conflicts(path: str, lines: Sequence[Lines], *, theirs_first: bool, on
         merged += text
         trust = max(trust, sure)
         rules[rule] = True
-    return merged, trust, " and ".join(rules)
+    return merged, trust if rules else Trust.BY_STRUCTURE, " and ".join(rules) or "parts"
 
 
 def join_conflict(path: str, base: Lines, ours: Lines, theirs: Lines, *, theirs_first: bool, once: bool) -> Joined:
@@ -40,10 +38,12 @@ def join_conflict(path: str, base: Lines, ours: Lines, theirs: Lines, *, theirs_
         )
     hunks = [find_hunks(base, side) for side in (ours, theirs)]
     merged = apply_both(base, hunks[theirs_first], hunks[not theirs_first])
-    if merged is not None:
-        by_line = not any(hunk.is_insertion for side in hunks for hunk in side)
-        return merged, Trust.BY_STRUCTURE if by_line else Trust.BY_TESTS, "neighbouring lines" if by_line else "both"
-    return join_words(base, ours, theirs, theirs_first=theirs_first), Trust.BY_TESTS, "words of a line"
+    if merged is None:
+        words = join_words(["".join(side) for side in (base, ours, theirs)], theirs_first=theirs_first)
+        return [words], Trust.BY_TESTS, "words"
+    if all(hunk.is_one_for_one for side in hunks for hunk in side):
+        return merged, Trust.BY_STRUCTURE, "neighbouring lines"
+    return merged, Trust.BY_TESTS, "both"
 
 
 def join_once(one: Lines, two: Lines) -> list[str]:
@@ -52,15 +52,3 @@ def join_once(one: Lines, two: Lines) -> list[str]:
     for (a, b), (stop, last) in pairwise([(-1, -1), *match_items(one, two), (len(one), len(two))]):
         merged += [*one[a + 1 : stop], *two[b + 1 : last], *one[stop : stop + 1]]
     return merged
-
-
-def join_words(base: Lines, ours: Lines, theirs: Lines, *, theirs_first: bool) -> list[str]:
-    """Merge two edits of the same lines word by word."""
-    words = [re.findall(r"\w+|\s+|[^\w\s]", "".join(side)) for side in (base, ours, theirs)]
-    if max(map(len, words)) > MOST_WORDS:
-        raise CannotMergeError
-    hunks = [find_hunks(words[0], side) for side in words[1:]]
-    merged = apply_both(words[0], hunks[theirs_first], hunks[not theirs_first])
-    if merged is None:
-        raise CannotMergeError
-    return ["".join(merged)]

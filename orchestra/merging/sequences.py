@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 # A stretch without anchors of at most so many comparisons is compared item by item; deeper than this it is not split.
-MOST_CELLS = 40_000
+MOST_CELLS = 10_000
 MOST_DEPTH = 12
 
 Match = tuple[int, int]
@@ -27,13 +27,8 @@ class Hunk:
     items: tuple[str, ...]
 
     @property
-    def is_insertion(self) -> bool:
-        return self.start == self.stop
-
-    @property
-    def has_clear_borders(self) -> bool:
-        """Whether its borders are certain: one item for one, or an insertion."""
-        return self.is_insertion or self.stop - self.start == len(self.items)
+    def is_one_for_one(self) -> bool:
+        return self.stop - self.start == len(self.items)
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,20 @@ def match_items(one: Sequence[str], two: Sequence[str]) -> list[Match]:
             found.extend(anchors)
             borders = [(low - 1, first - 1), *anchors, (high, last)]
             work.extend((a + 1, c, b + 1, d, depth - 1) for (a, b), (c, d) in pairwise(borders))
-    return sorted(found)
+    return slide_down(one, two, sorted(found))
+
+
+def slide_down(one: Sequence[str], two: Sequence[str], matches: list[Match]) -> list[Match]:
+    """Move each insertion and deletion as far down as it goes, as git does: then two sides' meet at the same place."""
+    before = (-1, -1)
+    for n, (i, j) in enumerate(matches):
+        start, first = before[0] + 1, before[1] + 1
+        if start == i and first < j and two[first] == two[j]:
+            matches[n] = (i, first)
+        elif first == j and start < i and one[start] == one[i]:
+            matches[n] = (start, j)
+        before = matches[n]
+    return matches
 
 
 def find_anchors(one: Sequence[str], two: Sequence[str], low: int, high: int, first: int, last: int) -> list[Match]:
@@ -116,16 +124,22 @@ def common_subsequence(one: Sequence[str], two: Sequence[str]) -> list[Match]:
     return pairs
 
 
-def find_hunks(base: Sequence[str], side: Sequence[str], *, one_by_one: bool = True) -> list[Hunk]:
-    """Return the differences. Items changed one for one are hunks of their own, unless told otherwise."""
+def find_hunks(
+    base: Sequence[str], side: Sequence[str], *, shown: Sequence[str] = (), one_by_one: bool = True
+) -> list[Hunk]:
+    """Return the differences. Items changed one for one are hunks of their own, unless told otherwise.
+
+    `shown`: the side's items as they are to be written, if they were compared in another form.
+    """
     hunks: list[Hunk] = []
+    items = shown or side
     borders = [(-1, -1), *match_items(base, side), (len(base), len(side))]
     for (a, b), (stop, last) in pairwise(borders):
         start, first = a + 1, b + 1
         if one_by_one and stop - start == last - first:
-            hunks.extend(Hunk(start + n, start + n + 1, (side[first + n],)) for n in range(stop - start))
+            hunks.extend(Hunk(start + n, start + n + 1, (items[first + n],)) for n in range(stop - start))
         elif start < stop or first < last:
-            hunks.append(Hunk(start, stop, tuple(side[first:last])))
+            hunks.append(Hunk(start, stop, tuple(items[first:last])))
     return hunks
 
 
@@ -174,21 +188,13 @@ def apply_hunks(base: Sequence[str], hunks: Sequence[Hunk], start: int, stop: in
 
 def apply_both(base: Sequence[str], left: Sequence[Hunk], right: Sequence[Hunk]) -> list[str] | None:
     """Apply the hunks of both sides, the left one's first at one place. None if they change one item differently."""
-    taken = set(left)
-    merged = sorted(
-        [(hunk.start, hunk.stop, 0, hunk) for hunk in left]
-        + [(hunk.start, hunk.stop, 1, hunk) for hunk in right if hunk not in taken]
-    )
-    for (_, stop, side, _), (start, _, other, _) in pairwise(merged):
-        if side != other and stop > start:
+    known = set(left)
+    hunks = sorted([(hunk, 0) for hunk in left] + [(hunk, 1) for hunk in right if hunk not in known], key=place_hunk)
+    for (one, side), (two, other) in pairwise(hunks):
+        if side != other and one.stop > two.start:
             return None
-    if any(not hunk.has_clear_borders for hunk in touching_hunks(merged)):
-        return None
-    return list(apply_hunks(base, [hunk for *_, hunk in merged], 0, len(base)))
+    return list(apply_hunks(base, [hunk for hunk, _ in hunks], 0, len(base)))
 
 
-def touching_hunks(merged: Sequence[tuple[int, int, int, Hunk]]) -> Iterator[Hunk]:
-    """Yield the hunks of one side that touch one of the other side."""
-    for (_, stop, side, one), (start, _, other, two) in pairwise(merged):
-        if side != other and stop == start:
-            yield from (one, two)
+def place_hunk(hunk: tuple[Hunk, int]) -> tuple[int, int, int]:
+    return hunk[0].start, hunk[0].stop, hunk[1]

@@ -5,23 +5,22 @@ text, then by likeness), and merged in turn; pieces that both sides add at one p
 """
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TypeVar
 
 from orchestra.merging.alignment import match_pieces
 from orchestra.merging.definitions import find_name
 from orchestra.merging.policy import is_docstring, is_list, is_unordered, name_kind
 from orchestra.merging.sequences import apply_both, find_hunks, merge_regions, split_lines
 from orchestra.merging.trees import WRAPPERS, Parts, Piece, Placed
-from orchestra.merging.trust import CannotMergeError, Trust
+from orchestra.merging.trust import CannotMergeError, Trust, pick_changed
+from orchestra.merging.words import join_words
 
-MOST_DEPTH = 100
+MOST_DEPTH = 60
 MOST_PIECES = 200_000
 
 
-T = TypeVar("T", bound=Hashable)
 Entry = tuple[bytes, bytes]  # the gap before a merged piece, and its text
 Row = Sequence[Placed]
 
@@ -48,9 +47,18 @@ class TreeMerge:
             return self.merge_inside(sides, depth)
         except CannotMergeError:
             self.trust, self.kinds = before
+            return self.join_text(sides)
+
+    def join_text(self, sides: Sequence[Piece]) -> bytes:
+        """Keep the lines of both sides if neither changed the other's; otherwise the words."""
+        texts = [side.text for side in sides]
+        merged = join_lines(texts, theirs_first=self.theirs_first)
+        if merged is not None:
             sure = is_docstring(sides[0].node)
             self.note("docstrings" if sure else "lines", sure=sure)
-            return join_lines(texts, theirs_first=self.theirs_first)
+            return merged
+        self.note("words", sure=False)
+        return join_words([text.decode() for text in texts], theirs_first=self.theirs_first).encode()
 
     def note(self, kind: str, *, sure: bool) -> None:
         self.kinds[kind] += 1
@@ -154,13 +162,6 @@ class TreeMerge:
         return [*one, *first, *two[1:]]
 
 
-def pick_changed(base: T, ours: T, theirs: T) -> T | None:
-    """Return the version of the only side that changed it. None if both did."""
-    if ours in (base, theirs):
-        return theirs
-    return ours if theirs == base else None
-
-
 def need_lines(row: Row, whole: Piece | None) -> None:
     """Refuse pieces that would run into one another: outside of lists each must fill its lines."""
     if whole is None and not all(placed.piece.fills_lines for placed in row):
@@ -178,14 +179,12 @@ def merge_clean_lines(texts: Sequence[bytes]) -> bytes | None:
     return "".join(merged).encode()
 
 
-def join_lines(texts: Sequence[bytes], *, theirs_first: bool) -> bytes:
-    """Keep the lines of both sides, if neither changed what the other did."""
+def join_lines(texts: Sequence[bytes], *, theirs_first: bool) -> bytes | None:
+    """Keep the lines of both sides. None if they change one line differently."""
     base, *sides = (split_lines(text.decode() + "\n") for text in texts)
     hunks = [find_hunks(base, side) for side in sides]
     merged = apply_both(base, hunks[theirs_first], hunks[not theirs_first])
-    if merged is None:
-        raise CannotMergeError
-    return "".join(merged)[:-1].encode()
+    return None if merged is None else "".join(merged)[:-1].encode()
 
 
 def merge_gap(parts: Sequence[Parts], *places: int) -> bytes:
@@ -196,7 +195,11 @@ def merge_gap(parts: Sequence[Parts], *places: int) -> bytes:
         if b"".join(gaps[1].replace(b",", b"").split()) == b"".join(gaps[2].replace(b",", b"").split()):
             return gaps[1]
         picked = merge_clean_lines(gaps)
-    return join_lines(gaps, theirs_first=False) if picked is None else picked
+    if picked is None:
+        picked = join_lines(gaps, theirs_first=False)
+    if picked is None:
+        raise CannotMergeError
+    return picked
 
 
 def usual_separator(parts: Sequence[Parts]) -> bytes:

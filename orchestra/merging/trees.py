@@ -7,13 +7,14 @@ is the gap before the second. So pieces and gaps joined are the text again, byte
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
 BLANK = b" \t\f"
+NEWLINE, RETURN = b"\n\r"
 # Grammars of what has no order or names that a tree could tell.
 PROSE = ("csv", "gitattributes", "gitignore", "markdown", "po", "pymanifest", "requirements", "rst", "tsv")
 WRAPPERS = ("decorated_definition", "export_statement")
@@ -54,9 +55,12 @@ class Piece:
 
     def split_lines(self) -> "Parts":
         """Split it into its children, each with the whole lines that it fills."""
-        children = [node for node in self.node.children if not self.source.is_comment(node)]
-        spans = [self.fill_lines(node) for node in children if node.start_byte < node.end_byte]
-        pieces = [Piece(self.source, node, *span) for node, span in zip(children, spans, strict=False)]
+        nodes = [node for node in self.node.children if node.start_byte < node.end_byte]
+        pieces = [
+            self.fill_lines(node, following)
+            for node, following in zip_longest(nodes, nodes[1:])
+            if not self.source.is_comment(node)
+        ]
         return self.as_parts([piece for piece in pieces if piece.start < piece.stop])
 
     def split_list(self) -> "Parts":
@@ -91,20 +95,28 @@ class Piece:
             run.append(nodes.pop())
         return [node for node in reversed(run) if node.is_named]
 
-    def fill_lines(self, node: "Node") -> tuple[int, int]:
-        """Return its span with the indentation before it and the comment and newline behind it."""
+    def fill_lines(self, node: "Node", following: "Node | None") -> "Piece":
+        """Return a child with the indentation before it, and the comment and newline behind it."""
         data, start, stop = self.source.data, node.start_byte, node.end_byte
-        line = data.rfind(b"\n", 0, start) + 1
-        if not data[line:start].strip(BLANK):
-            start = max(line, self.start)
-        at = skip_blanks(data, stop)
-        if at < self.stop and data[at : at + 1] not in (b"\n", b"\r"):
-            inner = self.source.root.descendant_for_byte_range(at, at + 1)
-            if inner is None or "comment" not in inner.type or inner.start_point.row != inner.end_point.row:
-                return start, min(stop, self.stop)
-            at = skip_blanks(data, max(at, inner.end_byte))
-        at += data[at : at + 1] == b"\r"
-        return start, min(at + 1, self.stop) if data[at : at + 1] == b"\n" else min(stop, self.stop)
+        line = start
+        while line > self.start and data[line - 1] in BLANK:
+            line -= 1
+        if line == 0 or data[line - 1] == NEWLINE:
+            start = line
+        at = self.skip_blanks(stop)
+        if at < self.stop and data[at] not in (NEWLINE, RETURN):
+            beside = following or self.source.root.descendant_for_byte_range(at, at + 1)
+            if beside and "comment" in beside.type and beside.start_byte == at:
+                at = self.skip_blanks(beside.end_byte)
+        at += at < self.stop and data[at] == RETURN
+        return Piece(
+            self.source, node, start, at + 1 if at < self.stop and data[at] == NEWLINE else min(stop, self.stop)
+        )
+
+    def skip_blanks(self, at: int) -> int:
+        while at < self.stop and self.source.data[at] in BLANK:
+            at += 1
+        return at
 
 
 @dataclass(frozen=True)
@@ -136,12 +148,6 @@ class Placed:
     @property
     def content(self) -> bytes:
         return self.piece.text.strip()
-
-
-def skip_blanks(data: bytes, at: int) -> int:
-    while at < len(data) and data[at] in BLANK:
-        at += 1
-    return at
 
 
 def parse_text(path: str, text: str) -> Source | None:

@@ -1,7 +1,11 @@
 """How sure a merge is by its form. Pure."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeVar
+
+T = TypeVar("T", bound=Hashable)
 
 
 class Trust(IntEnum):
@@ -24,3 +28,10 @@ class Candidate:
 
 class CannotMergeError(Exception):
     """Raised when only the author can merge two edits."""
+
+
+def pick_changed(base: T, ours: T, theirs: T) -> T | None:
+    """Return the version of the only side that changed it. None if both did."""
+    if ours in (base, theirs):
+        return theirs
+    return ours if theirs == base else None

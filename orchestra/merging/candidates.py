@@ -77,7 +77,7 @@ CANDIDATES: Sequence[Callable[[Sides, bool], Iterator[Candidate]]] = (propose_by
 
 
 def make_candidate(text: str, trust: Trust, kinds: Sequence[str], theirs_first: bool) -> Candidate:
-    name = " and ".join(dict.fromkeys(kinds)) + (", theirs first" if theirs_first and trust is Trust.BY_TESTS else "")
+    name = ", ".join(dict.fromkeys(kinds)) + (", theirs first" if theirs_first and trust is Trust.BY_TESTS else "")
     return Candidate(text, name, trust, REASONS[trust])
 
 

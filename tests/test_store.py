@@ -22,7 +22,7 @@ from orchestra.journal import database as connections
 from orchestra.journal import jsonl, schema
 from orchestra.journal.open_store import open_store
 from orchestra.journal.sql import SqlStore
-from orchestra.journal.store import Command, Store
+from orchestra.journal.store import Command, GateRun, Store
 from orchestra.journal.writer import StoreWriter
 from orchestra.report.fold import fold_events
 from tests.support import written
@@ -35,6 +35,7 @@ SERVERS = [pytest.param(kind, marks=pytest.mark.thorough) for kind in ("postgres
 DATABASES = ["sqlite", *SERVERS]
 ROOT = Path(__file__).resolve().parent.parent
 LONG = 3_600_000  # milliseconds: no test takes as long
+NEWEST = len(schema.SCHEMA_STEPS)
 CLOCK_STEP = 1000  # milliseconds by which a database may round
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.test_store"])
@@ -330,6 +331,26 @@ def test_store_lists_the_leased_files(store: Store) -> None:
     assert holds_soon(lambda: store.list_leases(HERE) == [])
 
 
+def test_store_keeps_runs_of_gates_by_digest_until_they_expire(store: Store) -> None:
+    one, other = GateRun("a" * 64, "r1", "tests", True, (), 0, "x" * 70_000), GateRun("b" * 64, "r1", "ä", True, ())
+    again = GateRun("a" * 64, "r2", "tests", False, ("test_a.py::test[ü]", "b"), 0, "y")
+    for repository, gate_run in ((HERE, one), (HERE, other), (HERE, again), ("/elsewhere", one)):
+        time.sleep(0.002)  # they are ordered by the ms
+        store.add_gate_run(repository, gate_run)
+    found = store.find_gate_runs(HERE, "a" * 64)
+    assert [each._replace(age=0) for each in found] == [again, one]
+    assert all(each.age + CLOCK_STEP >= 0 for each in found) and store.find_gate_runs(HERE, "c" * 64) == []
+    assert [(each.run, each.gate, each.data) for each in store.list_gate_runs(HERE)] == [
+        *(("r1", "tests", ""), ("r1", "ä", ""), ("r2", "tests", ""))
+    ]
+    store.expire_gate_runs(HERE, -CLOCK_STEP, LONG)
+    assert [each.data for each in store.find_gate_runs(HERE, "a" * 64)] == ["", ""]
+    store.delete_run(HERE, "r2")
+    assert [each.run for each in store.find_gate_runs(HERE, "a" * 64)] == ["r1"]
+    store.expire_gate_runs(HERE, LONG, -CLOCK_STEP)
+    assert store.list_gate_runs(HERE) == [] and store.find_gate_runs("/elsewhere", "a" * 64)[0].data == one.data
+
+
 def test_store_ends_leases_that_are_not_renewed(store: Store) -> None:
     assert store.lease_files(HERE, "r1", ["a.py", "b.py"], 400) == {}
     assert store.lease_files(HERE, "r1", [], LONG) == {}
@@ -420,7 +441,7 @@ def written_by_step_one(db: Database) -> None:
 def test_an_older_store_is_brought_up_to_date_and_keeps_its_runs(db: Database) -> None:
     written_by_step_one(db)
     if db.kind != "sqlite":
-        with pytest.raises(StoreError, match=r"has schema 1, and this program needs 2: run `store migrate`"):
+        with pytest.raises(StoreError, match=rf"has schema 1, and this program needs {NEWEST}: run `store migrate`"):
             open_store(db.where)
     store = open_store(db.where, migrate=db.kind != "sqlite")
     [run] = store.list_runs(HERE)
@@ -445,7 +466,7 @@ def test_a_newer_store_is_left_alone(db: Database) -> None:
     open_store(db.where).close()
     change(db, "UPDATE schema_version SET version = 77")
     for migrate in (False, True):
-        with pytest.raises(StoreError, match="has schema 77, and this program knows only 2") as caught:
+        with pytest.raises(StoreError, match=f"has schema 77, and this program knows only {NEWEST}") as caught:
             open_store(db.where, migrate=migrate)
         assert caught.value.exit_code == 2
 

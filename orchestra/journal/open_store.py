@@ -18,14 +18,16 @@ from orchestra.journal.ownership import is_process_alive
 from orchestra.journal.store import Store
 
 OWN_REPOSITORY = "."  # the repository's name in its own store
-# The tables of the first and second step of the schema; a test compares them.
+# The tables of the schema, and the step that makes each; a test compares them.
 STORE_TABLES = {
     "schema_version": {"version"},
     "events": {"repository", "run", "seq", "time", "kind", "task", "attempt", "data"},
     "commands": {"id", "repository", "run", "time", "kind", "task", "data", "taken"},
     "owners": {"repository", "run", "owner", "host", "pid", "expires"},
     "leases": {"repository", "path", "run", "expires"},
+    "gate_runs": {"repository", "digest", "id", "run", "time", "gate", "passed", "failing", "data"},
 }
+TABLE_STEPS = {"events": 1, "commands": 2, "owners": 2, "leases": 2, "gate_runs": 3}
 FRESH_SECONDS = 10.0
 SIDECARS = ("-wal", "-shm", "-journal")
 WHOLE_CHECK_LIMIT = 8 << 20  # bytes, checked in about 20 ms; only `store migrate` reads all of a larger file
@@ -111,8 +113,7 @@ def has_store_tables(database: sqlite3.Connection) -> bool:
     if "schema_version" not in names:
         return False
     (version,) = database.execute("SELECT max(version) FROM schema_version").fetchone()
-    needed = {"events"} if version == 1 else set(STORE_TABLES) if version else set[str]()
-    return needed <= names
+    return {name for name, step in TABLE_STEPS.items() if step <= (version or 0)} <= names
 
 
 def is_truncated(path: Path) -> bool:

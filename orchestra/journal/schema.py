@@ -30,6 +30,12 @@ SCHEMA_STEPS: tuple[tuple[str, ...], ...] = (
             repository VARCHAR(190) NOT NULL, path VARCHAR(190) NOT NULL, run VARCHAR(190) NOT NULL,
             expires BIGINT NOT NULL, PRIMARY KEY (repository, path)) {options}""",
     ),
+    (
+        """CREATE TABLE IF NOT EXISTS gate_runs (
+            repository VARCHAR(190) NOT NULL, digest VARCHAR(64) NOT NULL, id VARCHAR(32) NOT NULL,
+            run VARCHAR(190) NOT NULL, time BIGINT NOT NULL, gate VARCHAR(190) NOT NULL, passed INTEGER NOT NULL,
+            failing {text} NOT NULL, data {text} NOT NULL, PRIMARY KEY (repository, digest, id)) {options}""",
+    ),
 )
 
 PARTIAL_INDEX = f"CREATE INDEX IF NOT EXISTS events_ends ON events (repository, run, seq) WHERE {MARKS_CONDITION}"
@@ -67,7 +73,8 @@ events = declare_table("events", "repository run seq time kind task attempt data
 commands = declare_table("commands", "id repository run time kind task data taken")
 owners = declare_table("owners", "repository run owner host pid expires")
 leases = declare_table("leases", "repository path run expires")
-RUN_TABLES = (events, commands, owners, leases)
+gate_runs = declare_table("gate_runs", "repository digest id run time gate passed failing data")
+RUN_TABLES = (events, commands, owners, leases, gate_runs)
 
 
 def is_current(connection: sa.Connection) -> bool:

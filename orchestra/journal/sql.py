@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
@@ -16,8 +17,8 @@ from orchestra.errors import StoreError
 from orchestra.events import EMPTY_OBJECT, Event, Json, UnreadableEvent, make_event
 from orchestra.journal import schema
 from orchestra.journal.database import is_deadlock, open_engine, parse_store_url, store_error
-from orchestra.journal.schema import commands, events, leases, owners
-from orchestra.journal.store import Command, Lease, Owner, StoredRun, missing_events, run_from_marks
+from orchestra.journal.schema import commands, events, gate_runs, leases, owners
+from orchestra.journal.store import Command, GateRun, Lease, Owner, StoredRun, missing_events, run_from_marks
 
 T = TypeVar("T")
 # The store's own clock, in ms, because the clocks of its clients may differ.
@@ -28,6 +29,7 @@ NOW_STATEMENT = {
 }
 MAX_KEY_LENGTH = 190  # characters; MySQL can index two such columns together
 MAX_DEADLOCKS = 20  # retries of a transaction
+MOST_GATE_RUNS = 5_000  # listed at once
 
 
 class PathsTaken(Exception):
@@ -175,6 +177,43 @@ class SqlStore:
 
         return self.transact(select_leases)
 
+    def add_gate_run(self, repository: str, gate_run: GateRun) -> None:
+        row: dict[str, object] = {"repository": index_key(repository), "id": secrets.token_hex(16)}
+        row |= {"digest": gate_run.digest, "run": gate_run.run, "gate": index_key(gate_run.gate)}
+        row |= {"passed": int(gate_run.passed), "failing": encode_data({"names": gate_run.failing})}
+        row["data"] = gate_run.data
+        self.write_transaction(
+            lambda connection: connection.execute(sa.insert(gate_runs), row | {"time": self.server_time(connection)})
+        )
+
+    def find_gate_runs(self, repository: str, digest: str) -> list[GateRun]:
+        here = sa.and_(gate_runs.c.repository == index_key(repository), gate_runs.c.digest == digest)
+        return self.select_gate_runs(sa.select(gate_runs).where(here))
+
+    def list_gate_runs(self, repository: str) -> list[GateRun]:
+        columns = [column for column in gate_runs.c if column.name != "data"]
+        query = sa.select(*columns, sa.literal("").label("data")).where(gate_runs.c.repository == index_key(repository))
+        return self.select_gate_runs(query.limit(MOST_GATE_RUNS))[::-1]
+
+    def select_gate_runs(self, query: sa.Select[Any]) -> list[GateRun]:
+        def select_rows(connection: sa.Connection) -> list[GateRun]:
+            now = self.server_time(connection)
+            rows = connection.execute(query.order_by(gate_runs.c.time.desc(), gate_runs.c.id))
+            return [gate_run_from_row(row, now) for row in rows]
+
+        return self.transact(select_rows)
+
+    def expire_gate_runs(self, repository: str, data_ms: int, row_ms: int) -> None:
+        here, time_column = gate_runs.c.repository == index_key(repository), gate_runs.c.time
+
+        def expire_rows(connection: sa.Connection) -> None:
+            now = self.server_time(connection)
+            connection.execute(sa.delete(gate_runs).where(here, time_column < now - row_ms))
+            old = sa.update(gate_runs).where(here, time_column < now - data_ms, gate_runs.c.data != "")
+            connection.execute(old.values(data=""))
+
+        self.write_transaction(expire_rows)
+
     def compact(self) -> None:
         if self.dialect == "sqlite":
             self.transact(lambda connection: connection.exec_driver_sql("VACUUM"), begin="")
@@ -231,6 +270,11 @@ class SqlStore:
 
 def owner_from_row(row: sa.Row[Any]) -> Owner:
     return Owner(row.owner, row.host, row.pid, row.expires)
+
+
+def gate_run_from_row(row: sa.Row[Any], now: int) -> GateRun:
+    failing = (decode_data(row.failing) or {}).get("names", ())
+    return GateRun(row.digest, row.run, row.gate, bool(row.passed), tuple(failing), now - row.time, row.data)
 
 
 def index_key(text: str) -> str:

@@ -59,6 +59,19 @@ class Lease(NamedTuple):
     expires: int
 
 
+class GateRun(NamedTuple):
+    """One run of a gate. `digest`: of all that decides its verdict. `failing`: names of failures. `age`: in ms, by the
+    store's clock. `data`: the whole outcome, empty if it is too old to be used."""
+
+    digest: str
+    run: str
+    gate: str
+    passed: bool
+    failing: tuple[str, ...]
+    age: int = 0
+    data: str = ""
+
+
 class Store(Protocol):
     """The operations of a store, called from any thread. `repository` is any text that names a repository."""
 
@@ -107,6 +120,18 @@ class Store(Protocol):
 
     def list_leases(self, repository: str) -> list[Lease]:
         """The target files that runs hold now, by path."""
+
+    def add_gate_run(self, repository: str, gate_run: GateRun) -> None:
+        """Store a run of a gate."""
+
+    def find_gate_runs(self, repository: str, digest: str) -> list[GateRun]:
+        """The runs with this digest, the newest first."""
+
+    def list_gate_runs(self, repository: str) -> list[GateRun]:
+        """The newest runs of all gates, the oldest of them first, without their data."""
+
+    def expire_gate_runs(self, repository: str, data_ms: int, row_ms: int) -> None:
+        """Empty the data of runs that are older than `data_ms`, and delete those older than `row_ms`."""
 
     def compact(self) -> None:
         """Free the space of deleted runs, if the database does not do so itself."""

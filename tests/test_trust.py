@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestra.cli.load import config_folder, read_settings, write_answer
+from orchestra.cli.load import read_settings, write_answer
 from orchestra.providers import catalogue
 from orchestra.settings import CommittedFile, Settings, SettingsFile, key_of, load_settings, option_fields
+from orchestra.settings.folder import config_folder
 from orchestra.settings.trust import screen_file
 from orchestra.workspace.tracked import is_tracked_regular, may_be_tracked
 from tests.support.shell import Shell, parse_flags, shell

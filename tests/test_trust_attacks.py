@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.cli.load import config_folder
 from orchestra.conduct.planning.plan_files import is_users_plan
+from orchestra.settings.folder import config_folder
 from tests.support.edits import appends
 from tests.support.modelserver import ModelServer
 from tests.support.runs import make_place

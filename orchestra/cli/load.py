@@ -15,17 +15,12 @@ from typing import Any
 from orchestra.errors import OrchestraError, SettingsError
 from orchestra.plan.roles import TABLE as ROLES
 from orchestra.settings import REPOSITORY_ENV, SCRIPT_ENV, CommittedFile, Settings, SettingsFile, load_settings
+from orchestra.settings.folder import config_folder
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent
 FILE, SHARED = "aider-orchestrator.toml", "pyproject.toml"
 USER_FILE, ANSWERS_FILE = "settings.toml", "trusted.json"  # in the user's config folder
 TABLE = "aider-orchestrator"
-
-
-def config_folder() -> Path:
-    """Return the folder of the user's settings and consents."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(home) if home.startswith("/") else Path("~/.config").expanduser()) / "aider-orchestrator"
 
 
 def read_settings(flags: Mapping[str, Any]) -> Settings:

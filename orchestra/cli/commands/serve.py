@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from orchestra.cli.command_io import print_plain
-from orchestra.cli.load import config_folder
 from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 from orchestra.process import replace_file
+from orchestra.settings.folder import config_folder
 
 PORT = 8085
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

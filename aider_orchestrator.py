@@ -59,7 +59,7 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
                     if not combines_only:
                         open_role_models(run)
                     await reserve_files(run)
-                    gating = await open_gating(run, past.events if past else ())
+                    gating = await open_gating(run)
                     scheduler = Scheduler(run, gating, past)
                     if not combines_only:
                         take_decisions(scheduler, past)

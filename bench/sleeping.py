@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from orchestra.conduct.session.open_run import open_run, reserve_files
 from orchestra.conduct.session.preflight import Preflight
 from orchestra.conduct.session.warmup import Warmup
 from orchestra.events import Event
+from orchestra.gates.environment import GateEnvironment
 from orchestra.gates.run import GateOutcome
 from orchestra.gateway.gateway import Gateway
-from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor
+from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor, ignore_outcome
 from orchestra.journal.bus import Subscription
 from orchestra.model import Gate, Plan, TargetFile, Task
 from orchestra.process import CommandResult
@@ -111,7 +112,15 @@ class SleepingHost:
         finally:
             self.at_work -= 1
 
-    async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+    async def describe_environment(self, check: GateOrder) -> GateEnvironment:
+        return GateEnvironment(why_not="nothing runs on it")
+
+    async def run_gates(
+        self,
+        check: GateOrder,
+        started: Callable[[Gate], None],
+        ended: Callable[[GateOutcome], Awaitable[None]] = ignore_outcome,
+    ) -> Sequence[GateOutcome]:
         outcomes = []
         for gate in check.gates:
             started(gate)
@@ -195,5 +204,5 @@ async def opened_head(
         emit_plan_made(run, plan)
         run.state.plan = plan
         await reserve_files(run)
-        gating = await open_gating(run, ())
+        gating = await open_gating(run)
         yield run, Scheduler(run, gating, None)

@@ -68,7 +68,8 @@ class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
     `ok`: all failures are failures of the base too. `verifies`: it checked something; `unproven` is the reason if not.
     `judged`: its tests were examined. Names of failures: `new` because of the change, `old` on the base too, `unknown`
     perhaps on the base too, `flaky`. `about_tree`: the git tree that passed, and the files that it checked. A review
-    has `reasons`, or in `missing` why there is no review.
+    has `reasons`, or in `missing` why there is no review. `remembered`: the run whose outcome on the same tree this is.
+    `why_run`: why a remembered outcome could not be used.
     """
 
     name: str
@@ -94,6 +95,8 @@ class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
     about_tree: tuple[str, ...] = ()
     missing: str = ""
     reasons: tuple[str, ...] = ()
+    remembered: str = optional_field("")
+    why_run: str = optional_field("")
 
     @property
     def is_review(self) -> bool:
@@ -102,12 +105,29 @@ class GateEnded(Payload, kind="gate_ended", kw_only=True, needs=("name", "ok")):
     def written_fields(self) -> Sequence[str]:
         if self.is_review:
             return (*REVIEW_KEYS, "missing", "code") if self.missing else (*REVIEW_KEYS, "code", "reasons")
-        return SET_UP_KEYS if self.about == ABOUT_SET_UP else COMMAND_KEYS
+        if self.about == ABOUT_SET_UP:
+            return SET_UP_KEYS
+        return (*COMMAND_KEYS, *(name for name in ("remembered", "why_run") if getattr(self, name)))
 
     @property
     def subject(self) -> str:
         """tests, lint, types, syntax or command. In the oldest logs it is the gate's name."""
         return self.about or self.name
+
+
+class FlakyTest(Record, needs=("name",)):
+    """A test that failed without cause in `runs` of the `of` runs that are remembered."""
+
+    name: str
+    runs: int
+    of: int
+
+
+class FlakyTests(Payload, kind="flaky_tests", needs=("name",)):
+    """The tests of a gate that have had two verdicts on the same tree, in this run or an earlier one."""
+
+    name: str
+    tests: tuple[FlakyTest, ...]
 
 
 class LostTests(Record):

@@ -22,6 +22,7 @@ MOST_WATCHED = 100_000
 BY_PRODUCT = re.compile(
     r"(^|/)(__pycache__|\.[a-z]+_cache|target|dist|build|coverage|\.nyc_output)(/|$)|\.pyc$|(^|/)\.coverage"
 )
+TOOL_CACHE = re.compile(r"(^|/)(__pycache__|\.[a-z]+_cache|\.nyc_output)/|\.pyc$|(^|/)\.coverage$")
 FileStamps = dict[str, tuple[int, int]]
 
 
@@ -81,7 +82,9 @@ class GateOutcome:
     """The outcome of a gate.
 
     `remarks`: sentences about side effects. `spoiled`: the tree was changed, and no other gate should run in it.
-    `stale`: modules that did not come from the tree, so that passing proves nothing.
+    `stale`: modules that did not come from the tree, so that passing proves nothing. `leaves`: it left files in the
+    tree. `in_used_tree`: an earlier gate or the set-up had changed the tree. `remembered`: the run that ran it, if the
+    outcome is from memory. `why_run`: why an outcome from memory could not be used.
     """
 
     gate: Gate
@@ -91,6 +94,10 @@ class GateOutcome:
     remarks: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     spoiled: bool = False
+    leaves: bool = False
+    in_used_tree: bool = False
+    remembered: str = ""
+    why_run: str = ""
     roll: RecordedTests = field(default_factory=RecordedTests, repr=False)
     # The gated tree, and the single files that the gate was given.
     about: tuple[str, ...] = ()
@@ -137,7 +144,7 @@ async def run_gate(
         sandbox=context.sandbox.guard_argument(context.tree) if context.sandbox else NO_SANDBOX,
     )
     printed = await asyncio.to_thread(read_if_possible, output)
-    spoiled, remarks = await asyncio.to_thread(find_side_effects, gate, context, stamps)
+    spoiled, leaves, remarks = await asyncio.to_thread(find_side_effects, gate, context, stamps)
     # Its temporary folder differs in each run.
     printed = printed.replace(str(context.tree.parent / "tmp"), "/tmp")
     roots = {str(context.tree), str(context.tree.resolve())}
@@ -149,7 +156,7 @@ async def run_gate(
     if gate.kind == "tests":
         tests = read_recorded_tests(read_gate_file(roll), clean_lines(printed, roots))
     stale = read_foreign_modules(book)
-    return GateOutcome(gate, ended, output, reading, remarks, stale, spoiled, tests, files=context.files)
+    return GateOutcome(gate, ended, output, reading, remarks, stale, spoiled, leaves, roll=tests, files=context.files)
 
 
 def gate_environment(context: GateContext, book: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -207,8 +214,8 @@ def read_foreign_modules(book: Path) -> tuple[str, ...]:
 
 def find_side_effects(
     gate: Gate, context: GateContext, stamps: tuple[FileStamps, FileStamps]
-) -> tuple[bool, tuple[str, ...]]:
-    """Return whether the tree is spoiled, and sentences about side effects."""
+) -> tuple[bool, bool, tuple[str, ...]]:
+    """Return whether the tree is spoiled, whether there are new files in it, and sentences about side effects."""
     remarks, tree = [], stamp_files(context.tree)
     changed = changed_stamps(stamps[0], stamp_checkout(context))
     if changed:
@@ -217,11 +224,12 @@ def find_side_effects(
         )
     if not (context.tree / ".git").exists():
         remarks.append(f"{gate.name} deleted the worktree that it ran in; only that copy is lost.")
-        return True, tuple(remarks)
-    spoilt = [path for path in changed_stamps(stamps[1], tree) if path in stamps[1] and not BY_PRODUCT.search(path)]
+        return True, True, tuple(remarks)
+    differing = changed_stamps(stamps[1], tree)
+    spoilt = [path for path in differing if path in stamps[1] and not BY_PRODUCT.search(path)]
     if spoilt:
         remarks.append(f"{gate.name} changed {join_some(spoilt)} in the worktree; this is not part of the result.")
-    return bool(spoilt), tuple(remarks)
+    return bool(spoilt), any(not TOOL_CACHE.search(path) for path in differing), tuple(remarks)
 
 
 def stamp_checkout(context: GateContext) -> FileStamps:

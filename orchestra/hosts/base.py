@@ -1,12 +1,13 @@
 """The interface of a host. A host works; only the head judges, pays, keeps refs and writes the journal."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from orchestra.agents.base import AgentOutcome, AttemptOrder, WorktreeSetup
 from orchestra.events import COMBINED_TREE
+from orchestra.gates.environment import GateEnvironment
 from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome
 from orchestra.model import Gate
 from orchestra.workspace.collect import Changes
@@ -69,6 +70,10 @@ class GateOrder:
         return re.sub(r"[^\w.-]+", "-", gate.name) + f"{label}_{self.run}.txt"
 
 
+async def ignore_outcome(outcome: GateOutcome) -> None:
+    """Do nothing with an outcome."""
+
+
 class Supervisor(Protocol):
     """The head's side of one attempt."""
 
@@ -91,8 +96,17 @@ class Host(Protocol):
     async def run_attempt(self, order: AttemptOrder, supervisor: Supervisor) -> AttemptResult:
         """Carry out an order. It can be cancelled until the agent is admitted."""
 
-    async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
-        """Run gates one after the other, and call `started` before each. A gate's output goes to a file of the head."""
+    async def run_gates(
+        self,
+        check: GateOrder,
+        started: Callable[[Gate], None],
+        ended: Callable[[GateOutcome], Awaitable[None]] = ignore_outcome,
+    ) -> Sequence[GateOutcome]:
+        """Run gates one after the other, and call `started` before and `ended` after each. A gate's output goes to a
+        file of the head."""
+
+    async def describe_environment(self, check: GateOrder) -> GateEnvironment:
+        """Return the digest of what can change the outcome of these gates beside tree and command."""
 
     async def close(self) -> None:
         """End all work, and remove what it used."""

@@ -31,6 +31,19 @@ SOCKETS = (
     *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "TMUX", "TMUX_PANE"),
     *("DOCKER_HOST", "CONTAINER_HOST", "GPG_AGENT_INFO", "WAYLAND_DISPLAY"),
 )
+# Variables that differ between two terminals, or two calls from one. A command gets a PWD of its own.
+TERMINAL = (
+    "_",
+    "PWD",
+    "OLDPWD",
+    "SHLVL",
+    "WINDOWID",
+    "SSH_CLIENT",
+    "SSH_CONNECTION",
+    "SSH_TTY",
+    "GPG_TTY",
+    "TERM_SESSION_ID",
+)
 WORKTREES = ("worktree", "list", "--porcelain")
 PROJECTS = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "package.json")
 INSTALLED = ("node_modules", ".venv", "venv")
@@ -223,8 +236,9 @@ def installed_packages(root: Path, files: Collection[str], links: Collection[str
     yield from dict.fromkeys(map(str, (*found, *(end for end in inside if end != root))))
 
 
-def without_sockets(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in SOCKETS}
+def without_session(env: Mapping[str, str]) -> dict[str, str]:
+    """Return variables without those that lead to the user's sockets, or belong to one terminal."""
+    return {name: value for name, value in env.items() if name not in (*SOCKETS, *TERMINAL)}
 
 
 def safe_git_config(listing: bytes) -> str:

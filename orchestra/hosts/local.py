@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,10 +13,11 @@ from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentOutcome, Attem
 from orchestra.agents.commands import MOST_PRINTED, read_printed, run_agent_command
 from orchestra.agents.seat import OUTPUT, AgentJob, AgentProcesses, agent_environment, git_config_variables
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
-from orchestra.gates.provision import provision_gate
+from orchestra.gates.environment import GateEnvironment, Surroundings, digest_environment
+from orchestra.gates.provision import find_build_products, provision_gate
 from orchestra.gates.run import GateContext, GateOutcome, run_gate
-from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor
-from orchestra.hosts.isolation import MODES, Isolation, without_sockets
+from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor, ignore_outcome
+from orchestra.hosts.isolation import MODES, Isolation, without_session
 from orchestra.judge.permit import Permit
 from orchestra.model import Gate
 from orchestra.process import Sandbox, read_tail, run_command
@@ -40,8 +41,8 @@ class CommandEnvironment:
     keys: tuple[str, ...] = ()
 
     def for_commands(self) -> dict[str, str]:
-        """Return the environment for a command, without keys and without the user's sockets."""
-        return without_sockets(self.environment(os.environ))
+        """Return the environment for a command, without keys and without what belongs to the user's terminal."""
+        return without_session(self.environment(os.environ))
 
 
 @dataclass(frozen=True)
@@ -164,29 +165,60 @@ class LocalHost:
 
     # --- gates
 
-    async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+    async def run_gates(
+        self,
+        check: GateOrder,
+        started: Callable[[Gate], None],
+        ended: Callable[[GateOutcome], Awaitable[None]] = ignore_outcome,
+    ) -> Sequence[GateOutcome]:
         """Run gates in one worktree, or in a new one if a gate has spoiled it."""
         pending, outcomes = list(check.gates), list[GateOutcome]()
         while pending:
-            async with self.open_gate_worktree(check) as context:
+            async with self.open_gate_worktree(check) as (context, is_used):
                 await asyncio.to_thread(check.choice.write, context.tree)
                 while pending:
                     started(pending[0])
-                    outcomes.append(await self.run_gate_in(pending.pop(0), context, check))
-                    if outcomes[-1].spoiled:
+                    outcome = replace(await self.run_gate_in(pending.pop(0), context, check), in_used_tree=is_used)
+                    await ended(outcome)
+                    outcomes.append(outcome)
+                    is_used = is_used or outcome.leaves
+                    if outcome.spoiled:
                         break
         return outcomes
 
     @contextlib.asynccontextmanager
-    async def open_gate_worktree(self, check: GateOrder) -> AsyncIterator[GateContext]:
-        environment, git = self.command_environment, self.command_environment.repository.git
+    async def open_gate_worktree(self, check: GateOrder) -> AsyncIterator[tuple[GateContext, bool]]:
+        """Yield a worktree, and whether the set-up changed tracked files in it."""
+        environment = self.command_environment
         async with temporary_tree(self.trees, f"gate-{check.label}", check.commit) as tree:
             await set_up_worktree(environment, tree, check.set_up, f"setup_gate-{check.label}_{check.run}.txt")
-            files = await git.paths("ls-tree", "-r", "-z", "--name-only", check.commit)
-            ignored = await git.paths("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
+            is_used = bool(check.set_up.command and await tree.git.paths("diff", "--name-only", "-z", check.commit))
+            files, ignored = await self.list_files(check.commit)
             root = environment.repository.root
             await asyncio.to_thread(provision_gate, tree.path, root, files, ignored, self.holds_key)
-            yield GateContext(tree.path, root, files, check.planned, await environment.isolation.sandbox())
+            context = GateContext(tree.path, root, files, check.planned, await environment.isolation.sandbox())
+            yield context, is_used
+
+    async def list_files(self, commit: str) -> tuple[list[str], list[str]]:
+        """Return the files of a commit, and those in the checkout that git ignores."""
+        git = self.command_environment.repository.git
+        files = await git.paths("ls-tree", "-r", "-z", "--name-only", commit)
+        return files, await git.paths("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
+
+    async def describe_environment(self, check: GateOrder) -> GateEnvironment:
+        files, ignored = await self.list_files(check.commit)
+        sandbox = await self.command_environment.isolation.sandbox()
+        brought = (*check.set_up.links, *check.set_up.copies, *find_build_products(files, ignored))
+        root = self.command_environment.repository.root
+        surroundings = Surroundings(
+            variables=self.command_environment.for_commands(),
+            commands=[*(gate.command for gate in check.gates), check.set_up.command],
+            checkout=root,
+            trees=self.trees.folder,
+            roots=[*sandbox.shared, *(str(root / path) for path in sorted(brought))],
+            facts=[sandbox.mode, sandbox.net, sandbox.git_config, check.set_up],
+        )
+        return await asyncio.to_thread(digest_environment, surroundings)
 
     async def run_gate_in(self, gate: Gate, context: GateContext, check: GateOrder) -> GateOutcome:
         # Only existing files: the base lacks what a task has added.

@@ -128,7 +128,7 @@ def new_test_lines(fresh: Sequence[NewTest]) -> Iterator[str]:
 
 def gate_line(gate: GateEnded, *, whole: bool = False) -> str:
     """The gate, its outcome, and the details of its failures. `whole`: with the command and its output."""
-    line = f"{gate.name} {gate_outcome(gate)} in {gate.seconds:.1f} s"
+    line = f"{gate.name} {gate_outcome(gate)} {phrases.gate_duration(gate)}"
     if whole or gate.unproven or not gate.ok:
         command = gate.command if whole else phrases.command_phrase(gate)
         line += (f": {command}" if command else "") + (f" ({gate.output})" if gate.output else "")

@@ -7,6 +7,7 @@ from orchestra.report.phrases import (
     conflict_phrase,
     decision_phrase,
     format_usd,
+    gate_duration,
     gate_outcome,
     join_names,
     outcome_phrase,
@@ -126,7 +127,7 @@ def describe_result(payload: Payload) -> str:
             command = "checking that the files parse" if payload.name == Verified.SYNTAX else payload.command
             return f"{payload.name}: {TREE_PURPOSES.get(payload.tree, command)}"
         case events.GateEnded():
-            return f"{payload.name}: {gate_outcome(payload)} in {payload.seconds:.1f} s"
+            return f"{payload.name}: {gate_outcome(payload)} {gate_duration(payload)}"
         case events.ResultDelivered(applied=True):
             return f"{payload.branch} now has the result"
         case events.ResultDelivered():

@@ -309,6 +309,11 @@ def gate_outcome(gate: GateEnded) -> str:
     return "did not end in time" if gate.timed_out else "failed"
 
 
+def gate_duration(gate: GateEnded) -> str:
+    """How long the gate ran, or the earlier run whose outcome this is."""
+    return f"in run {gate.remembered}, whose outcome is used again" if gate.remembered else f"in {gate.seconds:.1f} s"
+
+
 def command_phrase(gate: GateEnded) -> str:
     """The command in short. That of our own check of the syntax is noise."""
     return "" if gate.subject == Verified.SYNTAX else one_line(gate.command, LONGEST_COMMAND)

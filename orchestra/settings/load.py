@@ -96,18 +96,31 @@ def resolve_conflicts(values: dict[str, Any], sources: dict[str, str], source_or
 
 
 def with_gate_entries(file: SettingsFile) -> SettingsFile:
-    """The file with its [gates] table as `gate` entries. `name = false` excludes a detected gate."""
+    """The file with its [gates] table as `gate` entries. `name = false` excludes a detected gate. A gate's own table,
+    [gates.NAME], has `command` and `cache`, of which the latter becomes an entry of `gate-cache`."""
     gates = file.table.get("gates", {})
     if not isinstance(gates, dict):
         raise SettingsError(f"gates in {file.origin} is not a table.")
-    for name, command in gates.items():
-        if not (isinstance(command, str) or command is False):
-            raise SettingsError(f"{name} under gates in {file.origin} must be a command, or false.")
-    entries = [f"{name}={command or ''}" for name, command in gates.items()]
+    commands, caches = list[str](), list[str]()
+    for name, gate in gates.items():
+        table = gate if isinstance(gate, dict) else {"command": gate}
+        check_gate_table(name, table, file.origin)
+        commands += [f"{name}={table['command'] or ''}"] if "command" in table else []
+        caches += [f"{name}={'on' if table['cache'] else 'off'}"] if "cache" in table else []
     rest = {name: value for name, value in file.table.items() if name != "gates"}
-    gate = rest.get("gate", [])
-    gate = gate if isinstance(gate, list) else [gate]
-    return SettingsFile(file.origin, rest | ({"gate": [*gate, *entries]} if entries else {}))
+    for key, entries in (("gate", commands), ("gate-cache", caches)):
+        if entries:
+            others = rest.get(key, [])
+            rest[key] = [*(others if isinstance(others, list) else [others]), *entries]
+    return SettingsFile(file.origin, rest)
+
+
+def check_gate_table(name: str, table: Mapping[str, Any], origin: str) -> None:
+    command, cache = table.get("command", ""), table.get("cache", False)
+    if not (isinstance(command, str) or command is False):
+        raise SettingsError(f"{name} under gates in {origin} must be a command, or false.")
+    if not isinstance(cache, bool) or not table.keys() <= {"command", "cache"}:
+        raise SettingsError(f"[gates.{name}] in {origin} may have a command, and cache = true or false.")
 
 
 def check_keys(file: SettingsFile) -> None:

@@ -105,6 +105,13 @@ def check_gate(entries: Sequence[str]) -> None:
             raise SettingsError(f"--gate {entry!r}: write it as NAME=CMD.")
 
 
+def check_gate_cache(entries: Sequence[str]) -> None:
+    for entry in entries:
+        name, sign, value = (part.strip() for part in entry.rpartition("="))
+        if value not in ("on", "off") or bool(name) != bool(sign):
+            raise SettingsError(f"--gate-cache {entry!r}: write on or off for all, NAME=on or NAME=off for one.")
+
+
 def check_price(entries: Sequence[str]) -> None:
     for text in entries:
         parse_price(text, "--price")

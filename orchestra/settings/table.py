@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from orchestra.plan.roles import KINDS
-from orchestra.settings.option import Power, check_address, check_gate, check_price, check_stdout, define_option
+from orchestra.settings.option import (
+    Power,
+    check_address,
+    check_gate,
+    check_gate_cache,
+    check_price,
+    check_stdout,
+    define_option,
+)
 
 
 class OptionGroup:
@@ -213,6 +221,14 @@ class Options:
         Power.TESTS,
         metavar="NAME=CMD",
         check=check_gate,
+    )
+    gate_cache: tuple[str, ...] = RESULT.unrecorded(
+        (),
+        "whether an outcome that an earlier run of a check had on the same tree is used: off for none, NAME=off if the"
+        " check NAME depends on more than tree and machine, NAME=on if it does not even though it looks so",
+        Power.HARMLESS,
+        metavar="off|NAME=on|off",
+        check=check_gate_cache,
     )
     detect: bool = RESULT.unrecorded(
         True, "use only the checks given; do not look for others in the repository", Power.HARMLESS, off=True

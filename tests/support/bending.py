@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -104,6 +105,9 @@ class Bench:
 
     def recall_base_run(self, gate: Gate) -> GateOutcome | None:
         return self.outcomes.get((self.git("rev-parse", f"{self.base}^{{tree}}"), gate))
+
+    def control_word(self, tree: str, gate: Gate) -> str:
+        return secrets.token_hex(6)
 
     async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests = ALL_TESTS) -> GateOutcome:
         return await self.run(commit, gate, label, choice)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from orchestra import events
 from orchestra.agents.seat import find_grammar_python
 from orchestra.conduct.checks.critic import Critic
+from orchestra.conduct.checks.gate_memory import GateKey, GateMemory
 from orchestra.conduct.core.context import Context, Run
 from orchestra.conduct.core.models import critic_model
 from orchestra.errors import SettingsError
-from orchestra.events import Event
 from orchestra.gates.compare import Comparison, compare_readings, noise_between, why_unproven
 from orchestra.gates.detect import DetectedGates, UnusableGate, choose_gates, detect_gates, remaining_unusable
 from orchestra.gates.inspection import inspect_repository, make_syntax_gate, missing_program
-from orchestra.gates.readers import Counts
 from orchestra.gates.reading import Names, Reading, why_not_started
 from orchestra.gates.run import ALL_TESTS, ChosenTests, GateOutcome
 from orchestra.hosts.base import GateOrder
@@ -24,7 +23,7 @@ from orchestra.judge.critic import NAME
 from orchestra.judge.retry import CheckFailure
 from orchestra.judge.task_gates import gates_for_task
 from orchestra.model import Gate, Task
-from orchestra.process import CommandResult, read_tail
+from orchestra.process import read_tail
 from orchestra.wording import join_some
 
 MOST_FAILURES = 20
@@ -101,8 +100,7 @@ def check_role_gates(run: Run, gates: Sequence[Gate]) -> None:
 class Gating:
     """Run gates and remember the outcomes: no tree is gated twice, and the base is gated only when needed."""
 
-    def __init__(self, run: Run, previous_events: Iterable[Event] = ()) -> None:
-        """`previous_events`: of the run's earlier sessions. A gate that passed in them is not run again."""
+    def __init__(self, run: Run) -> None:
         self.run = run
         self.base = run.context.repository.base
         self.gates, self.unusable = find_gates(run.context)
@@ -114,11 +112,7 @@ class Gating:
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # gates that did not end in time on the base
         self.second_base: dict[tuple[str, Gate], GateOutcome] = {}
-        payloads = [event.payload for event in previous_events]
-        passed = [each for each in payloads if isinstance(each, events.GateEnded) and each.about_tree and each.verifies]
-        # By tree, gate, and the files that it checked.
-        self.passed = {(each.about_tree[0], each.name, each.command, *each.about_tree[1:]): each for each in passed}
-        self.judged = {each.key: each for each in payloads if isinstance(each, events.TestsJudged)}
+        self.memory = GateMemory(run, self.gates)
         # One tree at a time: parallel test runs fail for lack of ports or time.
         self.gate_lock = asyncio.Lock()
 
@@ -170,18 +164,27 @@ class Gating:
         parent: str = "",
         gates: Sequence[Gate] | None = None,
         about: tuple[int, int] | None = None,
+        confirmed: "GateResults | None" = None,
     ) -> GateResults:
-        """Gate a tree, named `label` in the logs. Gates of single files get those changed since `parent`."""
+        """Gate a tree, named `label` in the logs. Gates of single files get those changed since `parent`. `confirmed`:
+        the results of a larger tree, whose failures need no second run here."""
         options = ("--name-only", "--no-renames", "-z")
         paths = await self.run.context.git.paths("diff", *options, parent or self.base, commit)
         async with self.gate_lock:
-            checked = await self.run_against_base(commit, self.gates if gates is None else gates, paths, label)
+            gates = self.gates if gates is None else gates
+            checked = await self.run_against_base(commit, gates, paths, label, confirmed or GateResults())
         for outcome in checked.outcomes:
             self.emit_gate_ended(outcome, checked.compared[outcome.gate.name], label, about)
+        await self.memory.emit_flaky_tests()
         return checked
 
     async def run_against_base(
-        self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str
+        self,
+        commit: str,
+        gates: Sequence[Gate],
+        paths: Sequence[str],
+        label: str,
+        confirmed: GateResults = GateResults(),
     ) -> GateResults:
         # A gate that hangs on the base is not run again, unless the user demands it.
         gates = [gate for gate in gates if gate.named or (self.base, gate) not in self.hanging]
@@ -192,16 +195,24 @@ class Gating:
         compared = {each.gate.name: compare_with_base(each, base.get(each.gate)) for each in first}
         # A gate that hangs is not run a second time.
         suspect = [each.gate for each in first if compared[each.gate.name].new and not each.ended.timed_out]
-        again = {each.gate: each for each in await self.run_all(commit, suspect, paths, f"{label}-again")}
+        suspect = [gate for gate in suspect if not self.is_confirmed(gate, compared[gate.name].new, confirmed)]
+        seconds = await self.run_all(commit, suspect, paths, f"{label}-again", again=True)
+        again = {each.gate: each for each in seconds}
         # Lines of output may differ between two runs of the same tree; names of failures do not.
         unstable = [gate for gate in suspect if base[gate].failing and not base[gate].reading.by_name]
         left = [gate for gate in unstable if (self.base, gate) not in self.second_base and not gate.endings]
-        for outcome in await self.run_all(self.base, left, (), "base-again"):
+        for outcome in await self.run_all(self.base, left, (), "base-again", again=True):
             self.second_base[self.base, outcome.gate] = outcome
         for each in [one for one in first if one.gate in again]:
             others = base.get(each.gate), again[each.gate], self.second_base.get((self.base, each.gate))
             compared[each.gate.name] = compare_with_base(each, *others)
         return GateResults(tuple(first), compared)
+
+    def is_confirmed(self, gate: Gate, failures: Names, confirmed: GateResults) -> bool:
+        """Whether all failures were confirmed on a larger tree, and none is known as flaky."""
+        known = confirmed.compared.get(gate.name, Comparison())
+        is_named = any(one.gate == gate and one.reading.by_name for one in confirmed.outcomes)
+        return is_named and failures <= known.new - self.memory.flaky_names(gate)
 
     def record_unable_gates(self, base: Iterable[GateOutcome]) -> None:
         """Record which gates cannot run on the base. No change can turn off a gate by breaking it."""
@@ -224,13 +235,6 @@ class Gating:
     ) -> list[GateOutcome]:
         tree = await self.run.context.git.text("rev-parse", f"{commit}^{{tree}}")
         keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
-        for gate in gates:
-            if recalled := self.passed.get((tree, gate.name, gate.command, *keys[gate][2])):
-                ended = CommandResult(recalled.code, recalled.seconds, recalled.timed_out)
-                reading = Reading(counts=Counts(recalled.ran, recalled.passed))
-                output = self.run.context.repository.root / recalled.output
-                outcome = GateOutcome(gate, ended, output, reading, about=recalled.about_tree)
-                self.outcomes.setdefault(keys[gate], outcome)
         left = [gate for gate in gates if keys[gate] not in self.outcomes]
         for outcome in await self.run_all(commit, left, paths, label):
             self.outcomes[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
@@ -243,7 +247,10 @@ class Gating:
         paths: Sequence[str],
         label: str,
         choice: ChosenTests = ALL_TESTS,
+        *,
+        again: bool = False,
     ) -> Sequence[GateOutcome]:
+        """Run gates, except those whose outcome an earlier run remembers. `again`: for the second time on this tree."""
         run = self.run
         if not gates:
             return []
@@ -258,12 +265,21 @@ class Gating:
             timeout=run.context.settings.gate_timeout,
             set_up=run.context.worktree_setup,
         )
+        keys = await self.memory.find_keys(check)
+        found = await self.memory.recall(check, keys, again=again)
+        check = dataclasses.replace(check, gates=tuple(gate for gate in gates if gate not in found))
 
         def emit_gate_started(gate: Gate) -> None:
             output = str((run.context.logs / check.output_name(gate)).relative_to(run.context.repository.root))
             run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label, output=output))
 
-        return await run.services.host.run_gates(check, emit_gate_started)
+        async def remember(outcome: GateOutcome) -> None:
+            await self.memory.remember(check, keys.get(outcome.gate), outcome)
+
+        if check.gates:
+            ran = await run.services.host.run_gates(check, emit_gate_started, remember)
+            found |= {each.gate: note_reason(each, keys.get(each.gate)) for each in ran}
+        return [found[gate] for gate in gates]
 
     def emit_gate_ended(
         self, outcome: GateOutcome, compared: Comparison, label: str, about: tuple[int, int] | None
@@ -292,8 +308,14 @@ class Gating:
             flaky=first_failures(compared.flaky),
             remarks=(*outcome.remarks, *([f"Nothing was checked: {why_not}."] if why_not else [])),
             about_tree=outcome.about if outcome.passed else (),
+            remembered=outcome.remembered,
+            why_run=outcome.why_run,
         )
         self.run.emit(payload, *(about or ()))
+
+
+def note_reason(outcome: GateOutcome, key: GateKey | None) -> GateOutcome:
+    return dataclasses.replace(outcome, why_run=key.why_run) if key else outcome
 
 
 def first_failures(failures: Names) -> tuple[str, ...]:
@@ -317,8 +339,9 @@ def compare_with_base(
     )
 
 
-async def open_gating(run: Run, previous_events: Iterable[Event]) -> Gating:
+async def open_gating(run: Run) -> Gating:
     """Find the gates of a run and emit them."""
-    gating = Gating(run, previous_events)
+    gating = Gating(run)
     await gating.emit_gates_found()
+    gating.memory.emit_unknown_names()
     return gating

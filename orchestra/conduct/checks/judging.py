@@ -4,7 +4,6 @@ They do if they pass with the base's tests and set-up, if no test of the base is
 that must fail.
 """
 
-import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -62,12 +61,14 @@ NAMING = ("conftest.py", "pytest.ini", "tox.ini", "setup.cfg", "pyproject.toml")
 
 
 class GateRuns(Protocol):
-    """Runs gates; no tree is gated twice. `compare` is with the base's outcome; a run of the base may be recalled."""
+    """Runs gates; no tree is gated twice. `compare` is with the base's outcome; a run of the base may be recalled. Code
+    under test cannot guess a control word."""
 
     async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]: ...
     async def run_on_base(self, gate: Gate) -> GateOutcome: ...
     def recall_base_run(self, gate: Gate) -> GateOutcome | None: ...
     async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests) -> GateOutcome: ...
+    def control_word(self, tree: str, gate: Gate) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,8 @@ class SuiteTrial:
             why = "no control test was added, so only its exit code counts"
             self.remarks.append(f"The runner behind {self.gate.name} is unknown: {why}.")
             return ""
-        name = control_name(self.last.roll, secrets.token_hex(6))
+        tree = await material.git.text("rev-parse", f"{self.commit}^{{tree}}")
+        name = control_name(self.last.roll, self.runs.control_word(tree, self.gate))
         listing = material.now if self.commit == material.head else await list_files(material.git, self.commit)
         paths = control_candidates(runner, listing.files, self.last.roll)
         found = await read_files(material.git, listing, paths)

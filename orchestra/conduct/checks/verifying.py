@@ -25,21 +25,14 @@ async def verify_tests(run: Run, gating: Gating, head: str) -> None:
     wanted = (f"{commit}^{{tree}}" for commit in (head, gating.base))
     trees = (await context.git.text("rev-parse", *wanted)).split()
     keys = {gate: (*trees, gate.name, gate.command) for gate in gates}
-    for gate in [gate for gate in gates if keys[gate] in gating.judged]:
-        run.emit(gating.judged[keys[gate]])
-    left = [gate for gate in gates if keys[gate] not in gating.judged]
-    if not left:
-        return
     git, index = context.git, context.folder / "judge.index"
     runs = GatingRuns(gating, trees[1])
     async with gating.gate_lock:
-        for gate in left:
+        for gate in gates:
             try:
                 permit, owners = run.permit, run.state.plan.owners
                 material = await gather_suite_evidence(git, index, gating.base, head, [gate], permit, owners)
-                outcome = runs.recall_run(trees[0], gate)
-                if outcome is None:  # after a resume the pass is known, but not which tests ran
-                    (outcome,) = await gating.run_all(head, [gate], (), "combined-again")
+                (outcome,) = await gating.get_outcomes(head, [gate], (), events.COMBINED_TREE)
                 judged = await judge_tests(material, gate, outcome, runs)
             except (GitFailed, SetUpFailed) as failed:
                 # The result stays; only its tests do not count as proof.
@@ -72,9 +65,8 @@ class GatingRuns:
     gating: Gating
     base_tree: str
 
-    def recall_run(self, tree: str, gate: Gate) -> GateOutcome | None:
-        known_outcomes = self.gating.outcomes.items()
-        return next((one for key, one in known_outcomes if key[:2] == (tree, gate) and one.files), None)
+    def control_word(self, tree: str, gate: Gate) -> str:
+        return self.gating.memory.control_word(tree, gate.command)
 
     async def compare(self, commit: str, gate: Gate, label: str) -> tuple[GateOutcome, Comparison]:
         checked = await self.gating.run_against_base(commit, [gate], (), label)
@@ -89,7 +81,7 @@ class GatingRuns:
         return outcome
 
     def recall_base_run(self, gate: Gate) -> GateOutcome | None:
-        return self.recall_run(self.base_tree, gate)
+        return self.gating.outcomes.get((self.base_tree, gate, ()))
 
     async def run_choice(self, commit: str, gate: Gate, label: str, choice: ChosenTests) -> GateOutcome:
         (outcome,) = await self.gating.run_all(commit, [gate], (), label, choice)

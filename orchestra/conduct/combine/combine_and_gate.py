@@ -144,7 +144,7 @@ async def combine_and_gate(
         return Combination(stacked.head, everyone, f"{failed}, so nothing could check it")
     if checked.ok:
         return Combination(stacked.head, everyone, guilty=misfits)
-    blame, results_by_set = await find_guilty(proofs, base.head, mine)
+    blame, results_by_set = await find_guilty(proofs, base.head, mine, checked)
     sets = tuple(tuple(sorted(each)) for each in blame.guilty)
     run.emit(events.TasksBlamed(tuple(sorted(blame.green)), sets, tuple(sorted(blame.dropped)), blame.questions))
     dropped = [one for one in mine if one.task.id in blame.dropped]
@@ -194,9 +194,9 @@ async def exclude_conflicts(proofs: MergeProofs, combined: CombinedCommits) -> t
 
 
 async def find_guilty(
-    proofs: MergeProofs, base: str, results: Sequence[TaskResult]
+    proofs: MergeProofs, base: str, results: Sequence[TaskResult], whole: GateResults
 ) -> tuple[Blame, dict[TaskSet, GateResults]]:
-    """Gate sets of tasks until the guilty ones are known. Return the outcomes of each set too."""
+    """Gate sets of tasks until the guilty ones are known. Return the outcomes of each set too. `whole`: of all."""
     run, gating = proofs.run, proofs.gating
     results_by_set, sizes = dict[TaskSet, GateResults](), dict[int, int]()
     for one in results:
@@ -216,7 +216,8 @@ async def find_guilty(
         # A task that does not merge without another one gives no verdict about the two apart.
         answer = not some.unsolved
         if answer:
-            results_by_set[wanted] = await gating.check(some.head, label[:60], gates=gating.binding_gates)
+            gates = gating.binding_gates
+            results_by_set[wanted] = await gating.check(some.head, label[:60], gates=gates, confirmed=whole)
             answer = results_by_set[wanted].ok
 
 

@@ -21,7 +21,8 @@ from orchestra.workspace.repository import open_repository
 from tests.support.runs import Place, make_place
 from tests.support.sample import SOAK
 
-CHECK = """[ "$(cat value)" != bad ] && [ "$MODE" != broken ] && grep -q good data/deep/config && [ ! -e data/veto ] && judge
+CHECK = """[ "$(cat value)" != bad ] && [ "$MODE" != broken ] || exit 1
+grep -q good data/deep/config && [ ! -e data/veto ] && judge
 """
 CLOCK = """n=$(date +%N); [ "$MODE" != broken ] && [ "${n%??????}" != 000 ] && [ "${n#?}" != "$n" ]
 """
@@ -69,6 +70,10 @@ def in_world(monkeypatch: pytest.MonkeyPatch, place: Place) -> Path:
     return tools
 
 
+def do_nothing() -> None:
+    """Leave everything as it is."""
+
+
 def write_tool(tools: Path, script: str) -> None:
     (tools / "judge").write_text(f"#!/bin/sh\n{script}\n")
     (tools / "judge").chmod(0o755)
@@ -111,7 +116,7 @@ def test_memory_says_what_a_run_would_say(tmp_path: Path, monkeypatch: pytest.Mo
         async with opened(place, tmp_path / "scratch", **options) as gating:
             bench = Bench(place, gating)
             for _ in range(200 if SOAK else 50):
-                rng.choice([*changes.values(), make_all_good, make_all_good, *[lambda: None] * 8])()
+                rng.choice([*changes.values(), make_all_good, make_all_good, *[do_nothing] * 8])()
                 commit = rng.choice(commits)
                 outcome = await bench.answer(commit)
                 if commit in commits[4:]:

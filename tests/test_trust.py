@@ -69,6 +69,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "lint-cmd": [("make lint", True)],
     "type-cmd": [("make types", True)],
     "gate": [(["docs=make docs"], True)],
+    "gate-cache": [(["tests=off", "lint=on"], True), (["off"], True)],
     "detect": [(False, True)],
     "strict": [(True, True)],
     "require-tests": [(True, True)],

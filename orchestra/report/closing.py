@@ -101,7 +101,7 @@ def replay_lines(report: Report) -> list[str]:
 
 
 def tests_judged_lines(report: Report) -> list[str]:
-    """The tests that agents wrote, removed or weakened."""
+    """The tests that agents wrote, removed or weakened, and those that are flaky."""
     lines = []
     for name, judgement in sorted(report.judged.items()):
         lines += [f"{name}: the agents changed {', '.join(judgement.changed)}"] if judgement.changed else []
@@ -113,6 +113,10 @@ def tests_judged_lines(report: Report) -> list[str]:
             lines += [f"assertions removed from {weakened.file}, or changed:"]
             lines += [f"  {line}" for line in weakened.lines]
         lines += judgement.remarks
+    for name, tests in sorted(report.flaky.items()):
+        lines += [
+            f"{name}: {test.name} is flaky: it failed without cause in {phrases.run_count(test)}" for test in tests
+        ]
     return lines
 
 
@@ -139,6 +143,7 @@ def gate_line(gate: GateEnded, *, whole: bool = False) -> str:
         "flaky": gate.flaky,
     }
     details = [f"{words}: {', '.join(names)}" for words, names in failures.items() if names]
+    details += [f"it ran, because {gate.why_run}"] if whole and gate.why_run else []
     return "\n    ".join([line, *details, *gate.remarks])
 
 

@@ -270,7 +270,7 @@ def detail_checks(payload: Payload, detail: RunDetail, event: Event) -> None:
 
 
 def detail_gate_ended(gate: events.GateEnded, detail: RunDetail, event: Event) -> None:
-    began = event.time - round(1000 * gate.seconds)
+    began = event.time - (0 if gate.remembered else round(1000 * gate.seconds))
     detail.add_span("gate", detail.gates_since.pop((attempt_key(event), gate.name), began), event.time, event.task)
     detail.gates.append(GateRun(event.task, event.attempt, gate))
     detail.busy_since = event.time if event.task is None else detail.busy_since

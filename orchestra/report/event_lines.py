@@ -12,6 +12,7 @@ from orchestra.report.phrases import (
     join_names,
     outcome_phrase,
     plural,
+    run_count,
 )
 from orchestra.report.state import DecisionMade
 
@@ -128,6 +129,9 @@ def describe_result(payload: Payload) -> str:
             return f"{payload.name}: {TREE_PURPOSES.get(payload.tree, command)}"
         case events.GateEnded():
             return f"{payload.name}: {gate_outcome(payload)} {gate_duration(payload)}"
+        case events.FlakyTests():
+            worst = payload.tests[:1]
+            return "".join(f"{payload.name}: {test.name} is flaky, in {run_count(test)}" for test in worst)
         case events.ResultDelivered(applied=True):
             return f"{payload.branch} now has the result"
         case events.ResultDelivered():

@@ -270,6 +270,8 @@ def fold_gates(payload: Payload, report: Report, event: Event) -> None:
             if payload.is_review:
                 review = Review(event.attempt, payload.command, payload.ok, payload.reasons, payload.missing)
                 record.reviews.append(review)
+        case events.FlakyTests():
+            report.flaky[payload.name] = payload.tests
         case events.TestsJudged():
             report.judged[payload.name] = payload
             report.gates = [gate_with_judgement(gate, payload) for gate in report.gates]

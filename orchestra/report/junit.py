@@ -9,6 +9,7 @@ from orchestra.judge.policy import policy_of
 from orchestra.report.detail import GateRun
 from orchestra.report.phrases import (
     failure_line,
+    gate_duration,
     gate_outcome,
     outcome_phrase,
     task_status,
@@ -72,11 +73,12 @@ def gate_cases(gates: Sequence[GateRun], outputs: Mapping[str, str]) -> Iterator
     room = MAX_ALL_OUTPUTS // max(1, len(last))
     for (task, name), gate in last.items():
         title = safe_line(name, 100) + (f" of agent{task}" if task is not None else "")
+        how = gate_outcome(gate)
         if gate.ok:
             why = safe_line(gate.unproven, 1_000)
-            yield JunitCase(title, gate.seconds, SKIPPED if why else "", message=why)
+            note = f"{name} {how} {gate_duration(gate)}." if gate.remembered else ""
+            yield JunitCase(title, gate.seconds, SKIPPED if why else "", message=why, output=note)
             continue
-        how = gate_outcome(gate)
         how += f" with exit code {gate.code}" if how == "failed" else ""
         output = cut_middle(outputs.get(gate.output, ""), min(room, MAX_OUTPUT))
         message = f"{how}: {safe_line(gate.command, 500)}"
@@ -95,7 +97,8 @@ def case_xml(case: JunitCase, suite: str) -> str:
     head = f"<testcase classname={quote_attribute(suite)} name={quote_attribute(case.name)}"
     head += f' time="{max(0.0, case.seconds):.3f}"'
     if not case.problem:
-        return f"{head}/>"
+        note = f"<system-out>{escape(strip_controls(case.output))}</system-out>" if case.output else ""
+        return f"{head}>{note}</testcase>" if note else f"{head}/>"
     if case.problem == SKIPPED:
         return f"{head}><skipped message={quote_attribute(case.message)}/></testcase>"
     problem = f"<{case.problem} type={quote_attribute(case.kind)} message={quote_attribute(case.message)}>"

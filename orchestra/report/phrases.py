@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from orchestra.errors import INTERRUPT, SIGNALS, TERMINATE
-from orchestra.events import ConflictDecided, GateEnded, MergeTried
+from orchestra.events import ConflictDecided, FlakyTest, GateEnded, MergeTried
 from orchestra.judge.policy import LIMIT_CODE, policy_of
 from orchestra.model import TaskState, Usage, Verdict, Verified
 from orchestra.report.sanitize import safe_line
@@ -312,6 +312,10 @@ def gate_outcome(gate: GateEnded) -> str:
 def gate_duration(gate: GateEnded) -> str:
     """How long the gate ran, or the earlier run whose outcome this is."""
     return f"in run {gate.remembered}, whose outcome is used again" if gate.remembered else f"in {gate.seconds:.1f} s"
+
+
+def run_count(test: FlakyTest) -> str:
+    return f"{test.runs} of {plural(test.of, 'run')}"
 
 
 def command_phrase(gate: GateEnded) -> str:

@@ -184,6 +184,7 @@ class Report:
     roles: dict[str, Usage] = field(default_factory=dict)
     gates: list[events.GateEnded] = field(default_factory=list)
     judged: dict[str, events.TestsJudged] = field(default_factory=dict)  # by the gate's name
+    flaky: dict[str, tuple[events.FlakyTest, ...]] = field(default_factory=dict)  # over runs, by the gate's name
     strict: bool = False  # tests that agents changed do not verify enough
     require_tests: bool = False
     unusable: dict[str, events.GateUnusable] = field(default_factory=dict)  # by the name of the repository's gate

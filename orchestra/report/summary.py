@@ -33,6 +33,7 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "tests_changed": report.tests_changed,
         "tests_lost": report.tests_lost,
         "judged": to_json_value(list(report.judged.values())),
+        "flaky": to_json_value(report.flaky),
         "seconds": round(report.seconds, 3),
         "waited_seconds": round(report.waited_ms / 1000, 3),
         "replayed": report.replayed,

@@ -22,7 +22,19 @@ LARGEST_PART = 1 << 20
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 FOLLOW_SECONDS = 0.3
 RUNNING, PASSED, FAILED, ENDED = "running", "passed", "failed", "ended"
-ENDED_FIELDS = ("about", "seconds", "ok", "verifies", "unproven", "code", "timed_out", "ran", "passed", "output")
+ENDED_FIELDS = (
+    "about",
+    "seconds",
+    "ok",
+    "verifies",
+    "unproven",
+    "code",
+    "timed_out",
+    "ran",
+    "passed",
+    "output",
+    "remembered",
+)
 
 
 class GateRuns:
@@ -58,7 +70,7 @@ class GateRuns:
         row = self.latest.pop((ended.name, ended.tree), None)
         if row is None:  # in logs of old versions, and when the outcome of an earlier run of the gate counts
             row = gate_row(event, ended.name, ended.command, ended.tree, ended.output)
-            row["started"] -= round(1000 * ended.seconds)
+            row["started"] -= 0 if ended.remembered else round(1000 * ended.seconds)
             self.rows[event.seq] = row
         row |= {"task": event.task, "attempt": event.attempt, "state": PASSED if ended.ok else FAILED}
         row |= {name: getattr(ended, name) for name in ENDED_FIELDS} | {"failures": list(ended.new)}

@@ -14,7 +14,8 @@ CLOCK = "|".join(
         r"new Date([^A-Za-z0-9_(]|\(\)|$)|(^|[^A-Za-z0-9_.])Date\(\)|process\.hrtime|performance\.mark",
         r"(^|[^A-Za-z0-9_.])(time|microtime|hrtime|clock|gettimeofday|clock_gettime|localtime|gmtime|mktime)\(",
         r"(^|[^A-Za-z0-9_])strftime\(|date\(['\"]|getmtime|st_[mac]time|mtimeMs|/proc/uptime",
-        r"(^|[^A-Za-z0-9_./-])date( +[-+'\"]|\)|`|$)|EPOCHSECONDS|EPOCHREALTIME|\$\{?SECONDS|-(mtime|mmin|newer)",
+        r"(^|[;&|($`])[ \t]*date([ \t]*$|[ \t]+[-+'\"]|[ \t]*[>|)`;])",
+        r"EPOCHSECONDS|EPOCHREALTIME|\$\{?SECONDS|-(mtime|mmin|newer)",
         r"CURRENT_(TIMESTAMP|DATE|TIME)|(^|[^A-Za-z0-9_])NOW\(|['\"]now['\"]",
     )
 )

@@ -33,7 +33,6 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
         "tests_changed": report.tests_changed,
         "tests_lost": report.tests_lost,
         "judged": to_json_value(list(report.judged.values())),
-        "flaky": to_json_value(report.flaky),
         "seconds": round(report.seconds, 3),
         "waited_seconds": round(report.waited_ms / 1000, 3),
         "replayed": report.replayed,
@@ -61,6 +60,7 @@ def build_summary(report: Report, logs: dict[int, str]) -> dict[str, Any]:
             *(f"{label}: {command}" for label, _, command in suggested_commands(report) if label == "Go on"),
         ],
         "waiting": [waiting_record(report, task) for task in report.waiting],
+        **({"flaky": to_json_value(report.flaky)} if report.flaky else {}),
         **({"unreadable_events": report.unreadable} if report.unreadable else {}),
     }
 

@@ -313,7 +313,8 @@ LANGUAGES = (
     *("default_factory=datetime.utcnow", "const t = Date.now()", "new Date()", "new Date;", "performance.now()"),
     *("time.Now().Unix()", "Instant::now()", "System.currentTimeMillis()", "Time.now.year", "DateTime.UtcNow.Year"),
     *("$(date +%s)", "`date`", "if [ $SECONDS -gt 5 ]", "SELECT CURRENT_TIMESTAMP", "datetime('now')", "x = time()"),
-    *("os.path.getmtime(p)", "time(NULL)", "clock_gettime(0, &t)", "find . -newer x", "microtime(true)", "date"),
+    *("os.path.getmtime(p)", "time(NULL)", "clock_gettime(0, &t)", "find . -newer x", "microtime(true)", "\tdate"),
+    *("subprocess.run(['date', '+%H'])", "[ a -nt b ]", "np.datetime64('today')"),
 )
 NO_CLOCK = (
     *("import time", "time.sleep(5)", "from time import sleep", "update(x)", "candidate = 5", "date(2020, 1, 1)"),

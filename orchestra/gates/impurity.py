@@ -1,4 +1,4 @@
-"""Find what a gate reads that no digest can hold: the clock, git's history, and what runs elsewhere. Pure."""
+"""Find what a gate reads that no digest can hold: the clock, chance, git's history, what runs elsewhere. Pure."""
 
 import re
 
@@ -13,11 +13,17 @@ CLOCK = "|".join(
         r"(^|[^A-Za-z0-9_])time\.(Now|Since|Until)",
         r"new Date([^A-Za-z0-9_(]|\(\)|$)|(^|[^A-Za-z0-9_.])Date\(\)|process\.hrtime|performance\.mark",
         r"(^|[^A-Za-z0-9_.])(time|microtime|hrtime|clock|gettimeofday|clock_gettime|localtime|gmtime|mktime)\(",
-        r"(^|[^A-Za-z0-9_])strftime\(|date\(['\"]|getmtime|st_[mac]time|mtimeMs|/proc/uptime",
-        r"(^|[;&|($`])[ \t]*date([ \t]*$|[ \t]+[-+'\"]|[ \t]*[>|)`;])",
-        r"EPOCHSECONDS|EPOCHREALTIME|\$\{?SECONDS|-(mtime|mmin|newer)",
-        r"CURRENT_(TIMESTAMP|DATE|TIME)|(^|[^A-Za-z0-9_])NOW\(|['\"]now['\"]",
+        r"(^|[^A-Za-z0-9_])strftime\(|date\(['\"]|getmtime|st_[mac]time|mtimeMs|/proc/(uptime|stat|loadavg)",
+        "(^|[;&|($`])[ \t]*date([ \t]*$|[ \t]+[-+'\"]|[ \t]*[>|)`;])",
+        r"EPOCHSECONDS|EPOCHREALTIME|\$\{?SECONDS|-(mtime|mmin|newer|nt|ot) |%\(%|systime\(|os\.times\(",
+        r"(run|call|output|Popen|system|popen|exec|spawn)[A-Za-z_]*\(\[?['\"]date",
+        r"CURRENT_(TIMESTAMP|DATE|TIME)|(^|[^A-Za-z0-9_])NOW\(|['\"](now|today)['\"]",
     )
+)
+CHANCE = (
+    r"(^|[^A-Za-z0-9_])random\.(random|randint|randrange|choice|choices|shuffle|sample|uniform|rand|randn)"
+    r"|from random import|Math\.random|\$\{?RANDOM|/dev/u?random|(^|[^A-Za-z0-9_])rand\.(Int|Float|Perm|Shuffle)"
+    "|(^|[;&|($`])[ \t]*shuf|thread_rng|rand::random|ThreadLocalRandom|new Random[(]"
 )
 HISTORY = r"['\"`]git['\" ]|(^|[;&|($`] *)git +[a-z]|rev-parse|GitPython|setuptools.scm|versioneer|git-describe"
 # Programs whose work depends on what is installed or stored elsewhere.
@@ -28,12 +34,13 @@ ELSEWHERE = (
 )
 REASONS = {
     "reads the clock": CLOCK,
+    "draws random numbers": CHANCE,
     "asks git for the history": HISTORY,
     "calls a program that works elsewhere": ELSEWHERE,
 }
 NO_CODE = ("*.md", "*.rst", "*.txt", "*.adoc", "*.html", "*.svg", "*.json", "*.lock", "*.csv", "*.po", "LICENSE*")
 BUILD_FILES = ("Makefile", "makefile", "GNUmakefile", "*.mk", "package.json", "justfile", "Rakefile", "*.sh")
-CODE, BUILD = f"{CLOCK}|{HISTORY}", f"{CLOCK}|{ELSEWHERE}"
+CODE, BUILD = f"{CLOCK}|{CHANCE}|{HISTORY}", f"{CLOCK}|{ELSEWHERE}"
 PATHSPECS = {
     CODE: ["--", ".", *(f":(exclude,glob)**/{name}" for name in NO_CODE)],
     BUILD: ["--", *(f":(glob)**/{name}" for name in BUILD_FILES)],

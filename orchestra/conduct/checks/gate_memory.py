@@ -11,6 +11,7 @@ import hmac
 import json
 import os
 import secrets
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from orchestra import events
 from orchestra.conduct.checks.flaky import find_flaky_tests, is_flaky
 from orchestra.conduct.core.context import Run
 from orchestra.errors import GitFailed, StoreError
+from orchestra.gates.environment import GateEnvironment
 from orchestra.gates.impurity import PATHSPECS, why_command_impure
 from orchestra.gates.outcome_codec import decode_outcome, encode_outcome, is_memorable, pack, unpack
 from orchestra.gates.run import GateOutcome
@@ -40,6 +42,7 @@ LONGEST_OUTPUT = 24_000  # bytes
 # A file that is changed while a gate runs gets a new ctime, so the old digest never comes again. Only one that is there
 # for a moment could be missed, and a short run has no time for it.
 RECHECK_SECONDS = 5.0
+RECENT_SECONDS = 5.0
 SECRET_FILE = "gate-memory.key"
 NO_CODE_RUN = ("syntax", "lint", "types")  # detected gates of these kinds read files and run none of them
 
@@ -65,6 +68,7 @@ class GateMemory:
         self.flaky_emitted: Mapping[str, tuple[events.FlakyTest, ...]] = {}
         self.gates, self.names = tuple(gates), [gate.name for gate in gates]
         self.is_expired = False
+        self.environment, self.environment_since = GateEnvironment(), 0.0
 
     def open_secret(self) -> bytes:
         """Return the user's secret, made at its first use; empty if it cannot be kept, or came with the repository."""
@@ -99,8 +103,7 @@ class GateMemory:
         asked = [gate for gate in order.gates if self.switches.get(gate.name, self.switches.get("")) is not False]
         if not (asked and self.secret):
             return {}
-        # The programs of all gates count, so that a digest is the same whichever of them run.
-        found = await self.run.services.host.describe_environment(replace(order, gates=self.gates))
+        found = await self.find_environment(order)
         if not found.digest:
             return {gate: GateKey(why_run=found.why_not) for gate in asked}
         tree = await self.run.context.git.text("rev-parse", f"{order.commit}^{{tree}}")
@@ -108,6 +111,18 @@ class GateMemory:
             gate: GateKey(self.digest(order, gate, tree, found.digest), await self.find_impurity(order, gate))
             for gate in asked
         }
+
+    async def find_environment(self, order: GateOrder) -> GateEnvironment:
+        """Return the digest of the surroundings. Detected gates of single files, of which there is one for each task,
+        see next to nothing of them, so they get one of the last moments."""
+        is_recent = time.monotonic() - self.environment_since < RECENT_SECONDS
+        may_be_old = not self.environment.digest or all(gate.endings and not gate.named for gate in order.gates)
+        if self.environment_since == 0.0 or not (may_be_old and (is_recent or self.environment.why_not)):
+            # The programs of all gates count, so that a digest is the same whichever of them run.
+            every = replace(order, gates=self.gates)
+            self.environment = await self.run.services.host.describe_environment(every)
+            self.environment_since = time.monotonic()
+        return self.environment
 
     def digest(self, order: GateOrder, gate: Gate, tree: str, environment: str) -> str:
         files = {path: hashlib.sha256(content).hexdigest() for path, content in order.choice.files.items()}
@@ -129,7 +144,7 @@ class GateMemory:
         except GitFailed as failed:
             return f"its code could not be searched for the use of the clock: {failed}"
         path = next(filter(None, found), "")
-        return f"{path} reads the clock or git's history, or calls what works elsewhere" if path else ""
+        return f"{path} reads the clock, draws random numbers, asks git, or calls what works elsewhere" if path else ""
 
     async def find_impure_file(self, commit: str, pattern: str) -> str:
         """Return a file of the base that is impure, or one that became so since. Only the base is read as a whole."""

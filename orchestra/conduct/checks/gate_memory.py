@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from orchestra import events
@@ -64,15 +65,17 @@ class GateMemory:
         self.store, self.repository = run.services.hold.store, run.services.hold.repository
         self.impure_files = dict[tuple[str, str], str]()  # by commit and pattern
         self.switches = read_switches(run.context.settings.gate_cache)
-        self.secret = b"" if self.switches.get("") is False else self.open_secret()
         self.flaky_emitted: Mapping[str, tuple[events.FlakyTest, ...]] = {}
         self.gates, self.names = tuple(gates), [gate.name for gate in gates]
         self.is_expired = False
         self.environment, self.environment_since = GateEnvironment(), 0.0
 
-    def open_secret(self) -> bytes:
-        """Return the user's secret, made at its first use; empty if it cannot be kept, or came with the repository."""
+    @cached_property
+    def secret(self) -> bytes:
+        """The user's secret, made at its first use; empty if it cannot be kept, or came with the repository."""
         path = config_folder() / SECRET_FILE
+        if self.switches.get("") is False or not path.parent.parent.parent.is_dir():
+            return b""
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.suppress(FileExistsError):
@@ -101,11 +104,13 @@ class GateMemory:
     async def find_keys(self, order: GateOrder) -> dict[Gate, GateKey]:
         """Return the keys of the order's gates. A gate without one is neither remembered nor answered from memory."""
         asked = [gate for gate in order.gates if self.switches.get(gate.name, self.switches.get("")) is not False]
-        if not (asked and self.secret):
+        if not asked:
             return {}
         found = await self.find_environment(order)
         if not found.digest:
             return {gate: GateKey(why_run=found.why_not) for gate in asked}
+        if not self.secret:
+            return {}
         tree = await self.run.context.git.text("rev-parse", f"{order.commit}^{{tree}}")
         return {
             gate: GateKey(self.digest(order, gate, tree, found.digest), await self.find_impurity(order, gate))
@@ -120,7 +125,10 @@ class GateMemory:
         if self.environment_since == 0.0 or not (may_be_old and (is_recent or self.environment.why_not)):
             # The programs of all gates count, so that a digest is the same whichever of them run.
             every = replace(order, gates=self.gates)
-            self.environment = await self.run.services.host.describe_environment(every)
+            try:
+                self.environment = await self.run.services.host.describe_environment(every)
+            except GitFailed as failed:
+                self.environment = GateEnvironment(why_not=f"git could not list what is around it: {failed}")
             self.environment_since = time.monotonic()
         return self.environment
 

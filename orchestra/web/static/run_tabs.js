@@ -160,7 +160,7 @@ class Gate extends Component {
       this.setState({ text: found || "It has printed nothing." });
     };
     return html`<details class="file" open=${isOpen} onToggle=${(event) => this.setState({ isOpen: event.currentTarget.open })}>
-      <summary><span class=${`state ${GATE_CLASS[gate.state]}`}>${GATE_SIGNS[gate.state]}</span> ${gate.name}${about}${gate.seconds ? `, ${duration(gate.seconds)}` : ""}</summary>
+      <summary><span class=${`state ${GATE_CLASS[gate.state]}`}>${GATE_SIGNS[gate.state]}</span> ${gate.name}${about}${gate.remembered ? `, remembered from run ${gate.remembered}` : gate.seconds ? `, ${duration(gate.seconds)}` : ""}</summary>
       <p>${gate.task && html`<${TaskLink} run=${run} task=${gate.task} part="gates" />: `}<code>${gate.command}</code></p>
       ${(gate.failures ?? []).map((words) => html`<p class="why">${words}</p>`)}
       ${isOpen && html`<${Reading} key=${gate.state} read=${read} every=${gate.state === "running" ? 1000 : 0}><pre tabindex="0" aria-label=${`Output of ${gate.name}`}>${text ?? "Reading …"}</pre></>`}</details>`;

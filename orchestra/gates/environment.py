@@ -7,13 +7,15 @@ import resource
 import shlex
 import shutil
 import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra.process import CHILD
 
 MOST_FILES = 300_000
+PACKAGES_SECONDS = 20.0
 LONGEST_LINE = 4_096
 # What tools write there themselves, and look at only if it fits what they read anyway.
 SKIPPED = frozenset({"__pycache__", ".git", ".cache", ".vite", ".vitest"})
@@ -77,7 +79,7 @@ class TooMany(Exception):
     """There are more files than can be looked at."""
 
 
-def digest_environment(seen: Surroundings) -> GateEnvironment:
+def digest_environment(seen: Surroundings, recent: "RecentPackages") -> GateEnvironment:
     """Files are compared by size, mode and times, of which the last (ctime) cannot be set back."""
     ledger = Ledger(seen.checkout)
     try:
@@ -92,9 +94,12 @@ def digest_environment(seen: Surroundings) -> GateEnvironment:
         programs = list(dict.fromkeys(hop for program in find_programs(seen) for hop in follow_links(program)))
         for prefix in dict.fromkeys(path.parent.parent for path in programs if path.parent.name == "shims"):
             ledger.add_matches(prefix, VERSIONS)
-        for root in (*seen.roots, CHILD, Path(__file__).parent, *package_roots(seen, home, programs)):
+        for root in (*seen.roots, CHILD, Path(__file__).parent):
             ledger.add_tree(str(root))
         ledger.follow_path_files()
+        packages = dict.fromkeys(map(str, package_roots(seen, home, programs)))
+        elsewhere = tuple(path for path in packages if not any(Path(path).is_relative_to(root) for root in seen.roots))
+        ledger.add_facts(elsewhere, recent.digest_packages(elsewhere, seen.checkout))
     except TooMany:
         return GateEnvironment(why_not=f"there are more than {MOST_FILES:,} files around it")
     except OSError as error:
@@ -205,6 +210,25 @@ class Ledger:
                 is_own = os.path.realpath(name).startswith(f"{self.checkout}/")
                 if Path(name).is_dir() and not is_own:
                     self.add_tree(name)
+
+
+@dataclass
+class RecentPackages:
+    """The digests of installed packages. They are thousands of files, and no part of the repository, so a digest of
+    them is used for some seconds, but never by another process."""
+
+    known: dict[tuple[str, ...], tuple[float, str]] = field(default_factory=dict)
+
+    def digest_packages(self, folders: tuple[str, ...], checkout: Path) -> str:
+        made, digest = self.known.get(folders, (0.0, ""))
+        if not digest or time.monotonic() - made > PACKAGES_SECONDS:
+            made, ledger = time.monotonic(), Ledger(checkout)
+            for folder in folders:
+                ledger.add_tree(folder)
+            ledger.follow_path_files()
+            digest = ledger.hash.hexdigest()
+            self.known[folders] = made, digest
+        return digest
 
 
 def package_roots(seen: Surroundings, home: Path, programs: Iterable[Path]) -> Iterator[Path]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from orchestra.agents.base import DOOR, FOLDER, TOKEN, TREE, AgentOutcome, Attem
 from orchestra.agents.commands import MOST_PRINTED, read_printed, run_agent_command
 from orchestra.agents.seat import OUTPUT, AgentJob, AgentProcesses, agent_environment, git_config_variables
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed
-from orchestra.gates.environment import GateEnvironment, Surroundings, digest_environment
+from orchestra.gates.environment import GateEnvironment, RecentPackages, Surroundings, digest_environment
 from orchestra.gates.provision import find_build_products, provision_gate
 from orchestra.gates.run import GateContext, GateOutcome, run_gate
 from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess, HostFacts, Supervisor, ignore_outcome
@@ -66,6 +66,7 @@ class LocalHost:
     agent_processes: AgentProcesses
     entries: Mapping[str, Entry]
     job_count: int = 0
+    packages: RecentPackages = field(default_factory=RecentPackages)
 
     async def open(self) -> HostFacts:
         isolation = self.command_environment.isolation
@@ -218,7 +219,7 @@ class LocalHost:
             roots=[*sandbox.shared, *(str(root / path) for path in sorted(brought))],
             facts=[sandbox.mode, sandbox.net, sandbox.git_config, check.set_up],
         )
-        return await asyncio.to_thread(digest_environment, surroundings)
+        return await asyncio.to_thread(digest_environment, surroundings, self.packages)
 
     async def run_gate_in(self, gate: Gate, context: GateContext, check: GateOrder) -> GateOutcome:
         # Only existing files: the base lacks what a task has added.

@@ -53,17 +53,17 @@ def test_bisection_is_killed_resumed_and_repeated_without_a_second_run_of_a_gate
         wait_until(lambda: place.processes() == {}, what="no orphan")
         half = count_runs(counter)
         resumed = place.run("resume", server=server, AIDER_BIN="/nowhere")
-        whole = count_runs(counter)
+        whole, stamp = count_runs(counter), resumed.summary["timestamp"]
+        started = [gate["tree"] for gate in events_of(resumed, "gate_started")]
         second = place.run(*words, server=server, AIDER_BIN="/nowhere")
     assert resumed.code == second.code == 1, resumed.out + resumed.err
     held = {agent["files"][0] for agent in second.agents.values() if agent["held"]}
     assert held == {f"part{n}.py" for n in GUILTY} and second.summary["verified"] == resumed.summary["verified"]
-    started = [gate["tree"] for gate in events_of(resumed, "gate_started")]
     assert half.total() == 7 and [tree for tree in started if tree.endswith("-again")] == ["combined-again"]
     assert sorted(whole.values())[-2:] == [1, 2] and whole.total() == len(whole) + 1 > 15
     # One was killed as it started, before it had begun.
     assert len(started) == whole.total() + 1
     assert count_runs(counter) == whole and events_of(second, "gate_started") == []
     remembered = {gate["remembered"] for gate in second.summary["gates"]}
-    assert remembered == {resumed.summary["timestamp"]}, second.summary["gates"]
-    assert f"tests passed in run {resumed.summary['timestamp']}, whose outcome is used again" in second.out, second.out
+    assert remembered == {stamp}, second.summary["gates"]
+    assert f"tests passed in run {stamp}, whose outcome is used again" in second.out, second.out

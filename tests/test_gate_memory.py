@@ -33,6 +33,7 @@ from orchestra.settings.load import with_gate_entries
 from orchestra.workspace.code_search import find_matching_change, find_matching_file
 from orchestra.workspace.git import Git
 from orchestra.workspace.repository import open_repository
+from tests.support.load import within
 from tests.support.runs import Place, make_place
 from tests.support.sample import SOAK
 
@@ -58,7 +59,7 @@ class Bench:
     async def run_now(self, commit: str) -> GateOutcome:
         """The verdict of a real run, without any memory."""
         context = self.gating.run.context
-        order = GateOrder(context.stamp, commit, "now", tuple(self.gating.gates), timeout=60.0)
+        order = GateOrder(context.stamp, commit, "now", tuple(self.gating.gates), timeout=within())
         order = replace(order, set_up=context.worktree_setup)
         [outcome] = await self.gating.run.services.host.run_gates(order, lambda gate: None)
         return outcome

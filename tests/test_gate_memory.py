@@ -186,6 +186,9 @@ def test_outcome_of_another_user_or_with_another_seal_is_not_used(
     with store:
         store.execute("UPDATE gate_runs SET data = replace(data, ':', ':A')")
     assert play(place, 3, "", test_cmd="test -f value") == [RAN]
+    with store:
+        store.execute("UPDATE gate_runs SET data = 'ü:x', failing = '{\"names\": 5}', run = 7, gate = x'00'")
+    assert play(place, 6, "", test_cmd="test -f value") == [RAN]
     secret = place.home / ".config/aider-orchestrator/gate-memory.key"
     assert secret.stat().st_mode & 0o777 == 0o600 and len(secret.read_bytes()) == 32
     secret.rename(secret.with_name("kept"))

@@ -273,8 +273,11 @@ def owner_from_row(row: sa.Row[Any]) -> Owner:
 
 
 def gate_run_from_row(row: sa.Row[Any], now: int) -> GateRun:
-    failing = (decode_data(row.failing) or {}).get("names", ())
-    return GateRun(row.digest, row.run, row.gate, bool(row.passed), tuple(failing), now - row.time, row.data)
+    # SQLite takes any value for any column, and a store may come with a repository.
+    names = (decode_data(str(row.failing)) or {}).get("names")
+    failing = tuple(map(str, names)) if isinstance(names, list) else ()
+    age = now - row.time if isinstance(row.time, int) else -1
+    return GateRun(str(row.digest), str(row.run), str(row.gate), bool(row.passed), failing, age, str(row.data))
 
 
 def index_key(text: str) -> str:

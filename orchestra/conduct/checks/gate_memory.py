@@ -190,7 +190,8 @@ class GateMemory:
     async def restore(self, order: GateOrder, gate: Gate, key: GateKey, known: GateRun) -> GateOutcome | None:
         """Return a sealed outcome, with its output in a file of this run; None if it was not sealed by this user."""
         seal, _, packed = known.data.partition(":")
-        if not hmac.compare_digest(seal, self.sign("seal", key.digest, known.run, packed)):
+        own = self.sign("seal", key.digest, known.run, packed)
+        if not hmac.compare_digest(seal.encode("utf-8", "surrogatepass"), own.encode()):
             return None
         output = self.run.context.logs / order.output_name(gate)
         files = await self.run.context.git.paths("ls-tree", "-r", "-z", "--name-only", order.commit)

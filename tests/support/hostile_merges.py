@@ -57,8 +57,8 @@ def make_shuffled(name: str, size: int) -> HostileMerge:
 
 
 def make_deep(name: str, size: int) -> HostileMerge:
-    """Brackets inside of brackets."""
-    depth = size // 10
+    """Brackets inside of brackets, deeper than any merge goes."""
+    depth = size // 3
     base, ours, theirs = (f"x = {'[' * depth}{core}{']' * depth}\n" for core in ("1", "1, 2", "1, 3"))
     return HostileMerge(name, "a.js", base, ours, theirs)
 

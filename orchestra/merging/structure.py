@@ -84,11 +84,12 @@ class TreeMerge:
         """Merge elements between commas."""
         if not (parts[1].pieces and parts[2].pieces):
             raise CannotMergeError
-        usual = usual_separator(parts)
+        usual = [usual_separator(part) for part in parts]
+        separator = pick_changed(usual[0], usual[1], usual[2]) or usual[1]
         merged = [merge_gap(parts, 0)]
         for number, (gap, text) in enumerate(self.merge_parts(parts, depth, whole)):
             if number:
-                merged.append(gap if b"," in gap else usual)
+                merged.append(gap if b"," in gap and gap not in usual else separator)
             merged.append(text)
         return b"".join(merged) + merge_gap(parts, -1)
 
@@ -202,7 +203,7 @@ def merge_gap(parts: Sequence[Parts], *places: int) -> bytes:
     return picked
 
 
-def usual_separator(parts: Sequence[Parts]) -> bytes:
+def usual_separator(part: Parts) -> bytes:
     """Return what most often stands between two elements."""
-    gaps = Counter(gap for part in parts for gap in part.gaps[1:-1] if b"," in gap)
+    gaps = Counter(gap for gap in part.gaps[1:-1] if b"," in gap)
     return gaps.most_common(1)[0][0] if gaps else b", "

@@ -84,6 +84,13 @@ MERGES = {
         "x = [1, 2, 4]\n",
         "x = [\n    1,\n    2,\n    3,\n    4,\n]\n",
     ),
+    "sorted imports": (
+        "a.py",
+        "import abc\nimport os\nimport zlib\n",
+        "import abc\nimport os\nimport re\nimport zlib\n",
+        "import abc\nimport os\nimport pwd\nimport zlib\n",
+        "import abc\nimport os\nimport pwd\nimport re\nimport zlib\n",
+    ),
     "no last newline": ("a.txt", "1\n2", "one\n2", "1\ntwo", "one\ntwo"),
 }
 BY_TESTS = {

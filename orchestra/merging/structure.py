@@ -7,10 +7,10 @@ text, then by likeness), and merged in turn; pieces that both sides add at one p
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from orchestra.merging.alignment import match_pieces
-from orchestra.merging.definitions import find_name
+from orchestra.merging.definitions import find_name, is_definition
 from orchestra.merging.policy import is_docstring, is_list, is_unordered, name_kind
 from orchestra.merging.sequences import apply_both, find_hunks, merge_regions, split_lines
 from orchestra.merging.trees import WRAPPERS, Parts, Piece, Placed
@@ -19,6 +19,9 @@ from orchestra.merging.words import join_words
 
 MOST_DEPTH = 60
 MOST_PIECES = 200_000
+# A run counts as sorted by so many pieces on each side of a place, of which there must be so many in all.
+NEAR = 5
+LEAST_SORTED = 2
 
 
 Entry = tuple[bytes, bytes]  # the gap before a merged piece, and its text
@@ -104,7 +107,10 @@ class TreeMerge:
         entries: list[Entry] = []
         for before, here in pairwise([(-1, -1, -1), *kept, end]):
             rows = [part.slice(a + 1, b) for part, a, b in zip(parts, before, here, strict=True)]
-            entries += self.merge_rows(rows, whole)
+            row = self.merge_rows(rows, whole)
+            entries += (
+                follow_order(row, parts[0], here[0]) if parts[0].pieces and rows[1] and rows[2] and not rows[0] else row
+            )
             if here != end:
                 pieces = [part.pieces[n] for part, n in zip(parts, here, strict=True)]
                 entries.append((merge_gap(parts, *here), self.merge(pieces, depth + 1)))
@@ -161,6 +167,20 @@ class TreeMerge:
             self.note(name_kind(two[0].piece, whole), sure=sure)
         first = [Placed(placed.piece, placed.inner_gap, placed.inner_gap) for placed in two[:1]]
         return [*one, *first, *two[1:]]
+
+
+def follow_order(row: list[Entry], base: Parts, place: int) -> list[Entry]:
+    """Sort imports and elements that both put into a sorted run of the base."""
+    before, behind = base.pieces[max(0, place - NEAR) : place][::-1], base.pieces[place : place + NEAR]
+    if is_definition((before or behind)[0].node):
+        return row
+    kind = (before or behind)[0].kind
+    runs = [[p.text.strip() for p in takewhile(lambda p: p.kind == kind, side)] for side in (before, behind)]
+    texts = sorted((text for _, text in row), key=bytes.strip)
+    whole = [*runs[0][::-1], *map(bytes.strip, texts), *runs[1]]
+    if len(whole) - len(texts) < LEAST_SORTED or whole != sorted(whole):
+        return row
+    return [(gap, text) for (gap, _), text in zip(row, texts, strict=True)]
 
 
 def need_lines(row: Row, whole: Piece | None) -> None:

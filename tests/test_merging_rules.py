@@ -91,6 +91,13 @@ MERGES = {
         "import abc\nimport os\nimport pwd\nimport zlib\n",
         "import abc\nimport os\nimport pwd\nimport re\nimport zlib\n",
     ),
+    "a file that both sides add": (
+        "a.py",
+        "",
+        "import os\n\n\ndef a():\n    pass\n",
+        "import os\n\n\ndef b():\n    pass\n",
+        "import os\n\n\ndef a():\n    pass\n\n\ndef b():\n    pass\n",
+    ),
     "no last newline": ("a.txt", "1\n2", "one\n2", "1\ntwo", "one\ntwo"),
 }
 BY_TESTS = {
@@ -181,3 +188,7 @@ def test_contradicting_edits_have_no_candidate(name: str) -> None:
     path, base, ours, theirs = REFUSED[name]
     assert propose_merges(path, base, ours, theirs) == []
     assert propose_merges(path, base, theirs, ours) == []
+
+
+def test_text_that_is_no_unicode_has_no_candidate() -> None:
+    assert propose_merges("a.py", "a\n", "a\n\udcff = 1\n", "a\nb = 2\n") == []

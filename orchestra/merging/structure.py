@@ -79,7 +79,7 @@ class TreeMerge:
         if len(kinds) > 1 and not kinds & set(WRAPPERS):
             raise CannotMergeError
         parts = [s.split_lines() if len(kinds) == 1 or s.kind in WRAPPERS else s.wrapped() for s in sides]
-        if not all(part.pieces for part in parts):
+        if not (parts[1].pieces and parts[2].pieces):
             raise CannotMergeError
         return b"".join(gap + text for gap, text in self.merge_parts(parts, depth, None)) + merge_gap(parts, -1)
 

@@ -60,6 +60,20 @@ MERGES = {
     ),
     "two constants": ("a.py", "A = 1\n", "A = 1\nB = 2\n", "A = 1\nC = 3\n", "A = 1\nB = 2\nC = 3\n"),
     "ignored files": (".gitignore", "*.o\n", "*.o\n*.a\n", "*.o\n*.so\n", "*.o\n*.a\n*.so\n"),
+    "ignored files with comments": (
+        ".gitignore",
+        "*.o\n",
+        "*.o\n\n# editors\n.idea\n*.swp\n",
+        "*.o\n\n# tools\n*.swp\n.tox\n",
+        "*.o\n\n# editors\n.idea\n*.swp\n\n# tools\n.tox\n",
+    ),
+    "sections of a changelog": (
+        "CHANGES.rst",
+        "Log\n===\n\n1.0\n---\n\n- a\n",
+        "Log\n===\n\n1.1\n---\n\n- b\n\n1.0\n---\n\n- a\n",
+        "Log\n===\n\n1.2\n---\n\n- c\n\n1.0\n---\n\n- a\n",
+        None,
+    ),
     "requirements": ("requirements.txt", "a\n", "a\nb==1\n", "a\nc>=2\n", "a\nb==1\nc>=2\n"),
     "includes": (
         "a.c",
@@ -101,6 +115,7 @@ MERGES = {
     "no last newline": ("a.txt", "1\n2", "one\n2", "1\ntwo", "one\ntwo"),
 }
 BY_TESTS = {
+    "an exception to ignored files": (".gitignore", "*.o\n", "*.o\n*.log\n", "*.o\n!a.log\n"),
     "a function that is wrapped": (
         "a.py",
         "def f(a):\n    b = a\n    return b\n",

@@ -41,6 +41,8 @@ def is_unordered(piece: Piece, whole: Piece | None) -> bool:
     node = piece.node
     if piece.kind in NAMED_ELEMENTS or is_member(piece):
         return True
+    if "spread" in piece.kind or "splat" in piece.kind:
+        return False  # it overrides what stands before it
     if whole is None:
         return is_definition(node) or is_import(node) or is_constant(node)
     if "enum" in whole.kind:

@@ -4,10 +4,11 @@ Each piece is merged as git would merge its lines. If that is a conflict, the pi
 text, then by likeness), and merged in turn; pieces that both sides add at one place follow one another.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise, takewhile
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from orchestra.merging.alignment import match_pieces
 from orchestra.merging.definitions import find_name, is_definition
@@ -19,10 +20,9 @@ from orchestra.merging.words import join_words
 
 MOST_DEPTH = 60
 MOST_PIECES = 200_000
-# A run counts as sorted by so many pieces on each side of a place, of which there must be so many in all.
-NEAR = 5
+# What is put between sorted pieces is sorted too. They are so many on each side of the place, and at least the others.
+NEAR = 3
 LEAST_SORTED = 2
-
 
 Entry = tuple[bytes, bytes]  # the gap before a merged piece, and its text
 Row = Sequence[Placed]
@@ -107,10 +107,7 @@ class TreeMerge:
         entries: list[Entry] = []
         for before, here in pairwise([(-1, -1, -1), *kept, end]):
             rows = [part.slice(a + 1, b) for part, a, b in zip(parts, before, here, strict=True)]
-            row = self.merge_rows(rows, whole)
-            entries += (
-                follow_order(row, parts[0], here[0]) if parts[0].pieces and rows[1] and rows[2] and not rows[0] else row
-            )
+            entries += self.merge_rows(rows, parts[0].pieces[max(0, here[0] - NEAR) : here[0] + NEAR], whole)
             if here != end:
                 pieces = [part.pieces[n] for part, n in zip(parts, here, strict=True)]
                 entries.append((merge_gap(parts, *here), self.merge(pieces, depth + 1)))
@@ -128,8 +125,8 @@ class TreeMerge:
         if lines[0] & lines[1]:
             self.note("parts of a line", sure=False)
 
-    def merge_rows(self, rows: Sequence[Row], whole: Piece | None) -> list[Entry]:
-        """Merge what stands between two pieces that all three have."""
+    def merge_rows(self, rows: Sequence[Row], near: Sequence[Piece], whole: Piece | None) -> list[Entry]:
+        """Merge what stands between two pieces that all three have. `near`: the base's pieces around the place."""
         base, ours, theirs = rows
         contents = [tuple(placed.content for placed in row) for row in rows]
         if (picked := pick_changed(contents[0], contents[1], contents[2])) is not None:
@@ -138,7 +135,7 @@ class TreeMerge:
             row = self.join_rewritten(base, ours, theirs)
             need_lines(row, whole)
         else:
-            row = self.join_insertions(ours, theirs, whole)
+            row = follow_order(self.join_insertions(ours, theirs, whole), near, whole)
             need_lines(row, whole)
         return [(placed.gap, placed.text) for placed in row]
 
@@ -165,22 +162,23 @@ class TreeMerge:
         sure = all(is_unordered(placed.piece, whole) for placed in (*one, *two))
         if two:
             self.note(name_kind(two[0].piece, whole), sure=sure)
-        first = [Placed(placed.piece, placed.inner_gap, placed.inner_gap) for placed in two[:1]]
+        first = [replace(placed, gap=placed.inner_gap) for placed in two[:1]]
         return [*one, *first, *two[1:]]
 
 
-def follow_order(row: list[Entry], base: Parts, place: int) -> list[Entry]:
-    """Sort imports and elements that both put into a sorted run of the base."""
-    before, behind = base.pieces[max(0, place - NEAR) : place][::-1], base.pieces[place : place + NEAR]
-    if is_definition((before or behind)[0].node):
+def follow_order(row: Row, near: Sequence[Piece], whole: Piece | None) -> Row:
+    """Sort imports and elements that both put among sorted ones."""
+    pieces = [placed.piece for placed in row]
+    if len({piece.kind for piece in pieces}) > 1 or any(is_definition(piece.node) for piece in pieces):
         return row
-    kind = (before or behind)[0].kind
-    runs = [[p.text.strip() for p in takewhile(lambda p: p.kind == kind, side)] for side in (before, behind)]
-    texts = sorted((text for _, text in row), key=bytes.strip)
-    whole = [*runs[0][::-1], *map(bytes.strip, texts), *runs[1]]
-    if len(whole) - len(texts) < LEAST_SORTED or whole != sorted(whole):
+    contents = sorted(placed.content for placed in row)
+    around = [piece.text.strip() for piece in near if piece.kind == pieces[0].kind]
+    at = bisect_left(around, contents[0])
+    whole_run = [*around[:at], *contents, *around[at:]]
+    if len(around) < LEAST_SORTED or whole_run != sorted(whole_run) or not all(is_unordered(p, whole) for p in pieces):
         return row
-    return [(gap, text) for (gap, _), text in zip(row, texts, strict=True)]
+    ordered = sorted(row, key=lambda placed: placed.content)
+    return [replace(placed, gap=here.gap) for placed, here in zip(ordered, row, strict=True)]
 
 
 def need_lines(row: Row, whole: Piece | None) -> None:

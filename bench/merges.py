@@ -4,8 +4,8 @@ python -m bench.merges REPO_GIT_DIR... [--merges 2000] [--show]
 
 Every merge commit of two sides is replayed: the files that both sides changed. Where git merges, our rules must give
 git's text. Where git reports a conflict, the proposals stand beside the text that people committed: the same by bytes,
-the same by syntax tree (comments and white space aside), or different. Different is not always wrong, for people also
-edit while they merge; `--show` prints the places.
+by syntax tree (comments and white space aside), by lines in another order, or different. Different is not always wrong,
+for people also edit while they merge; `--show` prints the places.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from orchestra.merging.candidates import Candidate, Trust, propose_merges, why_t
 from orchestra.merging.trees import Source, parse_text
 
 SUMS = ("files", "git merges", "git's text", "conflicts")
+RESULTS = ("same bytes", "same tree", "same lines", "different")
 ROWS = (*SUMS, "by format", "by structure", "by tests", "refused", "too large")
 
 
@@ -78,7 +79,10 @@ def compare(merge: Merge, candidate: Candidate) -> str:
         return "same bytes"
     sources = [parse_text(merge.path, text) for text in (candidate.text, merge.people)]
     trees = [list_leaves(source) for source in sources if source]
-    return "same tree" if len(trees) == 2 and trees[0] == trees[1] else "different"
+    if len(trees) == 2 and trees[0] == trees[1]:
+        return "same tree"
+    lines = [sorted(line for line in text.splitlines() if line.strip()) for text in (candidate.text, merge.people)]
+    return "same lines" if lines[0] == lines[1] else "different"
 
 
 def list_leaves(source: Source) -> list[bytes]:
@@ -109,7 +113,7 @@ def measure(repository: Path, most: int, *, show: bool) -> Counter[str]:
         row = candidates[0].trust.name.lower().replace("_", " ")
         tried = candidates if candidates[0].trust is Trust.BY_TESTS else candidates[:1]
         results = [compare(merge, candidate) for candidate in tried]
-        result = min(results, key=("same bytes", "same tree", "different").index)
+        result = min(results, key=RESULTS.index)
         counts[row] += 1
         counts[f"{row}: {result}"] += 1
         counts[f"{row}: candidates"] += len(tried)

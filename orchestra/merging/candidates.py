@@ -6,6 +6,7 @@ checks, and the caller proves the rest: it runs the tests of both sides on the m
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from orchestra.merging.checks import Sides, find_loss
 from orchestra.merging.regions import merge_conflicts
@@ -30,7 +31,7 @@ def propose_merges(path: str, base: str, ours: str, theirs: str) -> list[Candida
 
     Empty: only the author can merge them.
     """
-    if why_too_large(base, ours, theirs):
+    if why_too_large(base, ours, theirs) or not all(map(is_encodable, (base, ours, theirs))):
         return []
     sides = Sides(path, *(as_plain(text) for text in (base, ours, theirs)))
     found: dict[str, Candidate] = {}
@@ -45,6 +46,14 @@ def why_too_large(base: str, ours: str, theirs: str) -> str:
         if len(text) > MOST_CHARACTERS or text.count("\n") > MOST_LINES:
             return f"A file of more than {MOST_LINES:,} lines or {MOST_CHARACTERS:,} characters is left to its author."
     return ""
+
+
+def is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def propose(sides: Sides) -> Iterator[Candidate]:
@@ -84,12 +93,16 @@ def make_candidate(text: str, trust: Trust, kinds: Sequence[str], theirs_first: 
 def as_plain(text: str) -> str:
     """Return it without a byte order mark, and with a newline at the end."""
     text = text.removeprefix(BOM)
-    return text + "\n" if text and not text.endswith("\n") else text
+    return text + find_newline(text) if text and not text.endswith("\n") else text
+
+
+def find_newline(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
 
 
 def restore_ends(candidate: Candidate, *texts: str) -> Candidate:
     """Give the merged text the byte order mark and the end of the side that changed them."""
     marked = pick_changed(*(text.startswith(BOM) for text in texts))
     ended = pick_changed(*(text.endswith("\n") or not text.removeprefix(BOM) for text in texts))
-    text = candidate.text if ended else candidate.text.removesuffix("\n")
-    return Candidate((BOM if marked else "") + text, candidate.name, candidate.trust, candidate.reason)
+    text = candidate.text if ended else candidate.text.removesuffix(find_newline(candidate.text))
+    return replace(candidate, text=(BOM if marked else "") + text)

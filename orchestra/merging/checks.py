@@ -15,10 +15,21 @@ from orchestra.merging.definitions import OVERLOADS, Definition, walk_definition
 from orchestra.merging.sequences import Region, merge_regions, split_lines
 from orchestra.merging.trees import Source, count_errors, parse_text
 
+
+def read_json(text: str) -> object:
+    return json.loads(text, object_pairs_hook=need_different_keys)
+
+
+def need_different_keys(pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice")
+    return pairs
+
+
 READERS: dict[str, Callable[[str], object]] = {
     ".py": ast.parse,
     ".pyi": ast.parse,
-    ".json": json.loads,
+    ".json": read_json,
     ".toml": tomllib.loads,
 }
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from orchestra.merging.trust import CannotMergeError
 
 Lines = Sequence[str]
-IGNORED = r"\S.*"
+IGNORED = r"([^!].*)?"  # `!` takes back what stands before it
 REQUIREMENT = r"[\w.\[\],-]+\s*([=<>!~]=?.*)?"
 BULLET = re.compile(r"(\s*[-*+]\s+)\S")
 PATTERNS = {".gitignore": IGNORED, ".dockerignore": IGNORED, ".eslintignore": IGNORED, ".prettierignore": IGNORED}
@@ -39,7 +39,8 @@ def subject_of(line: str) -> str:
 
 
 def join_once(ours: Lines, theirs: Lines) -> list[str]:
-    known = set(ours)
+    """Return the entries of both, those in both once; blank lines and comments may stand twice."""
+    known = {entry for entry in ours if entry.strip() and not entry.startswith("#")}
     return [*ours, *(entry for entry in theirs if entry not in known)]
 
 

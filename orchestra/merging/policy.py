@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestra.merging.definitions import find_name, is_definition, is_import
+from orchestra.merging.definitions import is_definition, is_import
 from orchestra.merging.trees import Piece
 
 if TYPE_CHECKING:
@@ -15,7 +15,14 @@ LISTS = re.compile(
     r"|enum_(body|variant_list|member_declaration_list)|enumerator_list|field_initializer_list|use_list|named_imports"
 )
 UNORDERED_LISTS = ("list", "array", "array_expression", "set", "dictionary", "object", "use_list", "named_imports")
-NAMED_ELEMENTS = ("keyword_argument", "pair", "import_specifier", "export_specifier", "field_initializer")
+NAMED_ELEMENTS = (
+    "keyword_argument",
+    "pair",
+    "block_mapping_pair",
+    "import_specifier",
+    "export_specifier",
+    "field_initializer",
+)
 # Members of a type that no language of these initialises by position.
 MEMBERS = ("property_signature", "public_field_definition", "field_definition", "field_declaration")
 MEMBERS_BY_NAME = ("rust", "typescript", "tsx", "java", "csharp", "javascript", "kotlin")
@@ -32,11 +39,15 @@ def is_list(sides: Sequence[Piece]) -> bool:
 def is_unordered(piece: Piece, whole: Piece | None) -> bool:
     """Whether two such pieces may stand in any order: in a list, or as lines of their own."""
     node = piece.node
+    if piece.kind in NAMED_ELEMENTS or is_member(piece):
+        return True
+    if "spread" in piece.kind or "splat" in piece.kind:
+        return False  # it overrides what stands before it
     if whole is None:
-        return is_definition(node) or is_import(node) or is_member(piece) or is_constant(node)
+        return is_definition(node) or is_import(node) or is_constant(node)
     if "enum" in whole.kind:
         return node.child_by_field_name("value") is not None
-    return is_import(whole.node) or whole.kind in UNORDERED_LISTS or piece.kind in NAMED_ELEMENTS
+    return is_import(whole.node) or whole.kind in UNORDERED_LISTS
 
 
 def is_member(piece: Piece) -> bool:
@@ -62,8 +73,8 @@ def name_kind(piece: Piece, whole: Piece | None) -> str:
     """Return what the report calls such pieces."""
     if is_import(piece.node) or (whole and is_import(whole.node)):
         return "imports"
-    if whole is None:
+    if whole is None and piece.kind not in NAMED_ELEMENTS:
         return "definitions" if is_definition(piece.node) else "statements"
-    if "parameter" in whole.kind or "argument" in whole.kind:
+    if whole and ("parameter" in whole.kind or "argument" in whole.kind):
         return "parameters" if "parameter" in whole.kind else "arguments"
-    return "entries" if find_name(piece.source, piece.node) or whole.kind in UNORDERED_LISTS else "elements"
+    return "entries" if piece.kind in NAMED_ELEMENTS or not whole or whole.kind in UNORDERED_LISTS else "elements"

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-# A stretch without anchors of at most so many comparisons is compared item by item; deeper than this it is not split.
-MOST_CELLS = 10_000
+# Stretches without anchors are compared item by item, up to so many comparisons in all: as many as are given for each
+# item, and at least the others. Deeper than this a stretch is not split.
+CELLS_PER_ITEM = 20
+LEAST_CELLS = 10_000
 MOST_DEPTH = 12
 
 Match = tuple[int, int]
@@ -49,6 +51,7 @@ def split_lines(text: str) -> list[str]:
 def match_items(one: Sequence[str], two: Sequence[str]) -> list[Match]:
     """Return the pairs of positions of items that stayed, in order."""
     found: list[Match] = []
+    cells = max(LEAST_CELLS, CELLS_PER_ITEM * (len(one) + len(two)))
     work = [(0, len(one), 0, len(two), MOST_DEPTH)]
     while work:
         low, high, first, last, depth = work.pop()
@@ -60,7 +63,8 @@ def match_items(one: Sequence[str], two: Sequence[str]) -> list[Match]:
             found.append((high, last))
         if low == high or first == last:
             continue
-        if (high - low) * (last - first) <= MOST_CELLS:
+        if (high - low) * (last - first) <= min(cells, LEAST_CELLS):
+            cells -= (high - low) * (last - first)
             pairs = common_subsequence(one[low:high], two[first:last])
             found.extend((low + i, first + j) for i, j in pairs)
         elif depth and (anchors := find_anchors(one, two, low, high, first, last)):
@@ -110,7 +114,10 @@ def common_subsequence(one: Sequence[str], two: Sequence[str]) -> list[Match]:
     for i in range(len(one) - 1, -1, -1):
         row, below = best[i], best[i + 1]
         for j in range(width - 2, -1, -1):
-            row[j] = below[j + 1] + 1 if one[i] == two[j] else max(below[j], row[j + 1])
+            if one[i] == two[j]:
+                row[j] = below[j + 1] + 1
+            else:
+                row[j] = below[j] if below[j] >= row[j + 1] else row[j + 1]
     pairs: list[Match] = []
     i = j = 0
     while i < len(one) and j < len(two):

@@ -4,13 +4,14 @@ Each piece is merged as git would merge its lines. If that is a conflict, the pi
 text, then by likeness), and merged in turn; pieces that both sides add at one place follow one another.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from orchestra.merging.alignment import match_pieces
-from orchestra.merging.definitions import find_name
+from orchestra.merging.definitions import find_name, is_definition
 from orchestra.merging.policy import is_docstring, is_list, is_unordered, name_kind
 from orchestra.merging.sequences import apply_both, find_hunks, merge_regions, split_lines
 from orchestra.merging.trees import WRAPPERS, Parts, Piece, Placed
@@ -19,7 +20,9 @@ from orchestra.merging.words import join_words
 
 MOST_DEPTH = 60
 MOST_PIECES = 200_000
-
+# What is put between sorted pieces is sorted too. They are so many on each side of the place, and at least the others.
+NEAR = 3
+LEAST_SORTED = 2
 
 Entry = tuple[bytes, bytes]  # the gap before a merged piece, and its text
 Row = Sequence[Placed]
@@ -76,7 +79,7 @@ class TreeMerge:
         if len(kinds) > 1 and not kinds & set(WRAPPERS):
             raise CannotMergeError
         parts = [s.split_lines() if len(kinds) == 1 or s.kind in WRAPPERS else s.wrapped() for s in sides]
-        if not all(part.pieces for part in parts):
+        if not (parts[1].pieces and parts[2].pieces):
             raise CannotMergeError
         return b"".join(gap + text for gap, text in self.merge_parts(parts, depth, None)) + merge_gap(parts, -1)
 
@@ -84,11 +87,12 @@ class TreeMerge:
         """Merge elements between commas."""
         if not (parts[1].pieces and parts[2].pieces):
             raise CannotMergeError
-        usual = usual_separator(parts)
+        usual = [usual_separator(part) for part in parts]
+        separator = pick_changed(usual[0], usual[1], usual[2]) or usual[1]
         merged = [merge_gap(parts, 0)]
         for number, (gap, text) in enumerate(self.merge_parts(parts, depth, whole)):
             if number:
-                merged.append(gap if b"," in gap else usual)
+                merged.append(gap if b"," in gap and gap not in usual else separator)
             merged.append(text)
         return b"".join(merged) + merge_gap(parts, -1)
 
@@ -103,7 +107,7 @@ class TreeMerge:
         entries: list[Entry] = []
         for before, here in pairwise([(-1, -1, -1), *kept, end]):
             rows = [part.slice(a + 1, b) for part, a, b in zip(parts, before, here, strict=True)]
-            entries += self.merge_rows(rows, whole)
+            entries += self.merge_rows(rows, parts[0].pieces[max(0, here[0] - NEAR) : here[0] + NEAR], whole)
             if here != end:
                 pieces = [part.pieces[n] for part, n in zip(parts, here, strict=True)]
                 entries.append((merge_gap(parts, *here), self.merge(pieces, depth + 1)))
@@ -121,8 +125,8 @@ class TreeMerge:
         if lines[0] & lines[1]:
             self.note("parts of a line", sure=False)
 
-    def merge_rows(self, rows: Sequence[Row], whole: Piece | None) -> list[Entry]:
-        """Merge what stands between two pieces that all three have."""
+    def merge_rows(self, rows: Sequence[Row], near: Sequence[Piece], whole: Piece | None) -> list[Entry]:
+        """Merge what stands between two pieces that all three have. `near`: the base's pieces around the place."""
         base, ours, theirs = rows
         contents = [tuple(placed.content for placed in row) for row in rows]
         if (picked := pick_changed(contents[0], contents[1], contents[2])) is not None:
@@ -131,7 +135,7 @@ class TreeMerge:
             row = self.join_rewritten(base, ours, theirs)
             need_lines(row, whole)
         else:
-            row = self.join_insertions(ours, theirs, whole)
+            row = follow_order(self.join_insertions(ours, theirs, whole), near, whole)
             need_lines(row, whole)
         return [(placed.gap, placed.text) for placed in row]
 
@@ -158,8 +162,23 @@ class TreeMerge:
         sure = all(is_unordered(placed.piece, whole) for placed in (*one, *two))
         if two:
             self.note(name_kind(two[0].piece, whole), sure=sure)
-        first = [Placed(placed.piece, placed.inner_gap, placed.inner_gap) for placed in two[:1]]
+        first = [replace(placed, gap=placed.inner_gap) for placed in two[:1]]
         return [*one, *first, *two[1:]]
+
+
+def follow_order(row: Row, near: Sequence[Piece], whole: Piece | None) -> Row:
+    """Sort imports and elements that both put among sorted ones."""
+    pieces = [placed.piece for placed in row]
+    if len({piece.kind for piece in pieces}) > 1 or any(is_definition(piece.node) for piece in pieces):
+        return row
+    contents = sorted(placed.content for placed in row)
+    around = [piece.text.strip() for piece in near if piece.kind == pieces[0].kind]
+    at = bisect_left(around, contents[0])
+    whole_run = [*around[:at], *contents, *around[at:]]
+    if len(around) < LEAST_SORTED or whole_run != sorted(whole_run) or not all(is_unordered(p, whole) for p in pieces):
+        return row
+    ordered = sorted(row, key=lambda placed: placed.content)
+    return [replace(placed, gap=here.gap) for placed, here in zip(ordered, row, strict=True)]
 
 
 def need_lines(row: Row, whole: Piece | None) -> None:
@@ -202,7 +221,7 @@ def merge_gap(parts: Sequence[Parts], *places: int) -> bytes:
     return picked
 
 
-def usual_separator(parts: Sequence[Parts]) -> bytes:
+def usual_separator(part: Parts) -> bytes:
     """Return what most often stands between two elements."""
-    gaps = Counter(gap for part in parts for gap in part.gaps[1:-1] if b"," in gap)
+    gaps = Counter(gap for gap in part.gaps[1:-1] if b"," in gap)
     return gaps.most_common(1)[0][0] if gaps else b", "

@@ -264,7 +264,7 @@ def draw_merge(seed: int) -> GeneratedMerge:
             mark = f"other{seed}"
             edits[rng.randrange(2)][other] = places[other].replace("@", mark)
             marks.append(mark)
-    finish = rng.choice((str, str, use_crlf, drop_last_newline, add_bom))
+    finish = rng.choice((str, str, use_crlf, drop_last_newline, add_bom, finish_as_windows))
     base, ours, theirs = (finish(fill(template, edit)) for edit in ({}, *edits))
     return GeneratedMerge(path, f"{path} {place}", base, ours, theirs, tuple(marks))
 
@@ -283,3 +283,7 @@ def drop_last_newline(text: str) -> str:
 
 def add_bom(text: str) -> str:
     return "\ufeff" + text
+
+
+def finish_as_windows(text: str) -> str:
+    return add_bom(drop_last_newline(text)).replace("\n", "\r\n")

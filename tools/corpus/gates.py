@@ -243,6 +243,9 @@ def conflict_that_is_tried_again(stage: Stage) -> None:
     stage.play(respond, *READY[:3], "--files", "part0.py", "part1.py", "--agents", "2", "--retries", "2")
 
 
+READS = ("--test-cmd", "grep -q 'import z' list.py")
+
+
 @scenario
 def both_add_lines_to_one_file(stage: Stage) -> None:
     """A file that nobody owns, edited by two at the same place in ways that go together."""
@@ -253,4 +256,4 @@ def both_add_lines_to_one_file(stage: Stage) -> None:
         more = search_replace("list.py", "import a\n", f"import a\nimport {mine}\n")
         return Reply(HI(request).text + "\n" + more)
 
-    stage.play(respond, *READY[:3], "--files", "part0.py", "part1.py", "--agents", "2")
+    stage.play(respond, *READY[:3], "--files", "part0.py", "part1.py", "--agents", "2", *READS)

@@ -4,8 +4,8 @@ python -m bench.merges REPO_GIT_DIR... [--merges 2000] [--show]
 
 Every merge commit of two sides is replayed: the files that both sides changed. Where git merges, our rules must give
 git's text. Where git reports a conflict, the proposals stand beside the text that people committed: the same by bytes,
-by syntax tree (comments and white space aside), by lines in another order, or different. Different is not always wrong,
-for people also edit while they merge; `--show` prints the places.
+by syntax tree (comments and white space aside), by lines in another order, with further lines by people, or different.
+Different is not always wrong, for people also edit while they merge; `--show` prints the places.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from orchestra.merging.candidates import Candidate, Trust, propose_merges, why_t
 from orchestra.merging.trees import Source, parse_text
 
 SUMS = ("files", "git merges", "git's text", "conflicts")
-RESULTS = ("same bytes", "same tree", "same lines", "different")
+RESULTS = ("same bytes", "same tree", "same lines", "people added lines", "different")
 ROWS = (*SUMS, "by format", "by structure", "by tests", "refused", "too large")
 
 
@@ -82,7 +82,9 @@ def compare(merge: Merge, candidate: Candidate) -> str:
     if len(trees) == 2 and trees[0] == trees[1]:
         return "same tree"
     lines = [sorted(line for line in text.splitlines() if line.strip()) for text in (candidate.text, merge.people)]
-    return "same lines" if lines[0] == lines[1] else "different"
+    if lines[0] == lines[1]:
+        return "same lines"
+    return "different" if Counter(lines[0]) - Counter(lines[1]) else "people added lines"
 
 
 def list_leaves(source: Source) -> list[bytes]:

@@ -67,6 +67,13 @@ MERGES = {
         "*.o\n\n# tools\n*.swp\n.tox\n",
         "*.o\n\n# editors\n.idea\n*.swp\n\n# tools\n.tox\n",
     ),
+    "the same bullet and another": (
+        "CHANGELOG.md",
+        "# Next\n\n# 1.0\n",
+        "# Next\n\n- a\n- b\n\n# 1.0\n",
+        "# Next\n\n- c\n- a\n\n# 1.0\n",
+        "# Next\n\n- a\n- b\n- c\n\n# 1.0\n",
+    ),
     "sections of a changelog": (
         "CHANGES.rst",
         "Log\n===\n\n1.0\n---\n\n- a\n",

@@ -40,8 +40,8 @@ def subject_of(line: str) -> str:
 
 def join_once(ours: Lines, theirs: Lines) -> list[str]:
     """Return the entries of both, those in both once; blank lines and comments may stand twice."""
-    known = {entry for entry in ours if entry.strip() and not entry.startswith("#")}
-    return [*ours, *(entry for entry in theirs if entry not in known)]
+    known = {entry.strip() for entry in ours if not entry.startswith("#")} - {""}
+    return [*ours, *(entry for entry in theirs if entry.strip() not in known)]
 
 
 def join_bullets(ours: Lines, theirs: Lines) -> list[str] | None:
@@ -49,9 +49,17 @@ def join_bullets(ours: Lines, theirs: Lines) -> list[str] | None:
     (mine, rest), (yours, other) = split_bullets(ours), split_bullets(theirs)
     if not (mine and yours) or (rest and other) or mark_of(mine[0]) != mark_of(yours[0]):
         return None
-    if rest:
-        return [*join_once(yours, mine), *rest]
-    return [*join_once(mine, yours), *other]
+    sides = (yours, mine) if rest else (mine, yours)
+    between = next((blank for side in sides for bullet in side[:-1] if (blank := find_blank(bullet))), "")
+    bullets = dict.fromkeys(bullet.removesuffix(find_blank(bullet)) for side in sides for bullet in side)
+    end = max((find_blank(side[-1]) for side in sides), key=len)
+    *first, last = bullets
+    return [*(bullet + between for bullet in first), last + end, *rest, *other]
+
+
+def find_blank(bullet: str) -> str:
+    """Return the blank lines at the end of a bullet."""
+    return bullet[len(bullet.rstrip()) :].partition("\n")[2]
 
 
 def join_sections(ours: Lines, theirs: Lines) -> list[str] | None:

@@ -37,6 +37,11 @@ GENERAL = {
     "GATE_SAME",
     "PATH",
     "TERM",
+    # Ray's own, as its documentation has them.
+    "RAY_AUTH_TOKEN",
+    "RAY_AUTH_TOKEN_PATH",
+    "RAY_TMPDIR",
+    "RAY_USE_TLS",
 }
 
 

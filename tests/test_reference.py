@@ -36,6 +36,7 @@ GENERAL = {
     "XDG_CONFIG_HOME",
     "GATE_SAME",
     "PATH",
+    "PYTHONPATH",
     "TERM",
     # Ray's own, as its documentation has them.
     "RAY_AUTH_TOKEN",

@@ -156,6 +156,8 @@ class Gateway:
             )
         plain = dialects.path_without_version(route.dialect, route.path)
         facts = await self.decoder.decode_request(route.dialect, plain, ticket.root, self.guard.forms, raw)
+        if token not in self.passes:  # since its body began to come
+            return Response(b"unknown token or provider\n", 403)
         if facts.problem:
             return self.reject_unknown(ticket, upstream, f"a reply ({route.path})", facts.problem)
         if ticket.models is not None and f"{upstream.provider}/{facts.model}" not in ticket.models:

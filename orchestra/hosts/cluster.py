@@ -35,6 +35,7 @@ START_SECONDS = 300.0  # for a node to load Aider
 PATIENCE = 60.0  # seconds without a node after which the run gives up
 LOSS_WINDOW = 600.0  # seconds in which a second loss leaves a node out
 MOST_LOSSES = 2
+MOST_NAMED = 100  # commits that a node has
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,18 @@ class Node:
     link: NodeLink
     git: Git
     gateway: GatewayClient
-    known: list[str]
+    known: dict[str, None]
     lost: "asyncio.Future[str]"
     attempts: dict[str, RemoteAttempt] = field(default_factory=dict)
     at_work: int = 0
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    @property
+    def named_commits(self) -> list[str]:
+        """The commits that git is told of: more of them would not make packs much smaller."""
+        known = list(self.known)
+        return [*known[:1], *known[1:][-MOST_NAMED:]]
 
     @property
     def is_free(self) -> bool:
@@ -121,7 +128,7 @@ class Node:
         match message:
             case ModelRequest():
                 self.start(self.gateway.forward(message, self.answerer(message.number)))
-            case AdmissionRequest(name, root) if attempt := self.attempts.get(name):
+            case AdmissionRequest(name, root) if (attempt := self.attempts.get(name)) and not attempt.supervising:
                 attempt.supervising = self.start(self.supervise(name, attempt, root))
 
     def start(self, work: Any) -> "asyncio.Task[None]":
@@ -153,9 +160,10 @@ class Node:
 
     async def send_commits(self, commits: Sequence[str]) -> None:
         async with self.sending:
-            if pack := await make_pack(self.git, commits, self.known):
+            missing = [commit for commit in commits if commit not in self.known]
+            if pack := await make_pack(self.git, missing, self.named_commits):
                 await self.send_pack(pack)
-            self.known += [commit for commit in dict.fromkeys(commits) if commit not in self.known]
+            self.known |= dict.fromkeys(missing)
 
     async def send_pack(self, pack: bytes) -> None:
         for begin in range(0, len(pack), PIECE):
@@ -167,6 +175,7 @@ class Node:
         attempt = RemoteAttempt(supervisor, asyncio.get_running_loop().create_future())
         self.attempts[order.name] = attempt
         working = asyncio.ensure_future(self.link.call("run_attempt", order))
+        working.add_done_callback(note_exception)
         try:
             await asyncio.wait({working, self.lost, attempt.refused}, return_when=asyncio.FIRST_COMPLETED)
             if attempt.refused.done():
@@ -219,6 +228,7 @@ class ClusterHost:
     opening: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
     losses: dict[str, list[float]] = field(default_factory=dict)
+    endings: list["asyncio.Task[None]"] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     last_node: float = field(default_factory=time.monotonic)
     base_pack: "asyncio.Future[bytes] | None" = None
@@ -251,7 +261,7 @@ class ClusterHost:
         for opening in self.opening.values():
             opening.cancel()
         await asyncio.gather(*self.opening.values(), return_exceptions=True)
-        await asyncio.gather(*(node.close() for node in self.nodes.values()), return_exceptions=True)
+        await asyncio.gather(*(node.close() for node in self.nodes.values()), *self.endings, return_exceptions=True)
         await self.gateway.close()
         await self.local.close()
 
@@ -273,10 +283,9 @@ class ClusterHost:
             async with asyncio.timeout(START_SECONDS):
                 link = await self.cluster.start_worker(offer)
                 lost = asyncio.get_running_loop().create_future()
-                node = Node(offer, link, self.git, self.gateway, [self.order.base], lost)
+                node = Node(offer, link, self.git, self.gateway, {self.order.base: None}, lost)
                 if problem := await node.call("prepare", self.order, seconds=START_SECONDS):
-                    self.leave_out(offer, problem)
-                    return await node.close()
+                    return self.leave_out(offer, problem)
                 await node.send_pack(await self.pack_of_base())
                 await node.call("start", seconds=START_SECONDS)
             self.nodes[offer.id] = node
@@ -287,9 +296,9 @@ class ClusterHost:
             node.lost.add_done_callback(lambda lost: self.forget(node, lost.result()))
         except (HostLost, TimeoutError) as error:
             self.count_loss(offer, str(error) or "it did not get ready in time")
-            if node is not None:
-                await node.close()
         finally:
+            if node is not None and offer.id not in self.nodes:
+                await node.link.end()
             del self.opening[offer.id]
             self.wake()
 
@@ -305,7 +314,7 @@ class ClusterHost:
         self.wake()
         if not self.closed:
             self.count_loss(node.offer, why)
-            node.start(node.link.end())
+            self.endings.append(node.start(node.link.end()))
 
     def count_loss(self, offer: NodeOffer, why: str) -> None:
         now = time.monotonic()
@@ -368,5 +377,11 @@ class ClusterHost:
         if reply.result is None:
             raise OrchestraError(f"on node {node.offer.name}, {reply.error}")
         await unpack_objects(self.git, reply.result.pack)
-        node.known += filter(None, {reply.result.commit, reply.result.everything} - set(node.known))
+        node.known |= dict.fromkeys(filter(None, (reply.result.commit, reply.result.everything)))
         return replace(reply.result, pack=b"")
+
+
+def note_exception(answer: "asyncio.Future[Any]") -> None:
+    """Take note of an answer that is not awaited any more, so that asyncio does not report it."""
+    if not answer.cancelled():
+        answer.exception()

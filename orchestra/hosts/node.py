@@ -265,7 +265,8 @@ def end_at_once() -> None:
 
 def command_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for the repository's commands: nothing with which they could reach the cluster."""
-    return {name: value for name, value in base_environment(environ).items() if not name.startswith("RAY_")}
+    kept = base_environment(environ)
+    return {name: kept[name] for name in kept if not name.startswith("RAY_") and name != "PYTHONPATH"}
 
 
 async def read_versions(python: str, *, loads_aider: bool = True) -> NodeVersions:

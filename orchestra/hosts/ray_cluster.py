@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestra.errors import HostLost, UsageError
-from orchestra.hosts.cluster import NodeLink, NodeOffer
+from orchestra.hosts.cluster import NodeLink, NodeOffer, note_exception
 from orchestra.hosts.node import NodeWorker
 from orchestra.hosts.node_messages import NodeVersions
 
@@ -101,15 +101,9 @@ def find_own_cluster(environ: Mapping[str, str]) -> str:
     raise UsageError("--cluster auto: this machine is in no cluster.", hint="Give --cluster HOST:PORT.")
 
 
-def note_exception(answer: "asyncio.Future[Any]") -> None:
-    """Take note of an answer that is not awaited any more, so that asyncio does not report it."""
-    if not answer.cancelled():
-        answer.exception()
-
-
 def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return lines[0][:300].removesuffix(".") if lines else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,7 @@ def read_nodes(address: str) -> list[NodeRecord]:
     try:
         known = GcsClient(address=address).get_all_node_info(timeout=CONNECT_SECONDS).values()
     except Exception as error:
-        raise UsageError(f"The cluster at {address} does not answer: {first_line(error)}") from None
+        raise UsageError(f"The cluster at {address} does not answer: {first_line(error)}.") from None
     return [
         NodeRecord(
             node.node_name,
@@ -168,6 +162,8 @@ class RayLink:
             return await asyncio.shield(answer)
         except ray.exceptions.RayTaskError as error:
             raise HostLost(f"{method} failed there: {first_line(error.cause)}") from None
+        except ray.exceptions.RayActorError:
+            raise HostLost("its process has ended, or cannot be reached") from None
         except ray.exceptions.RayError as error:
             raise HostLost(first_line(error)) from None
 
@@ -228,7 +224,7 @@ async def connect_cluster(text: str) -> RayCluster:
         # In a thread: it takes seconds, and in the main thread Ray would take over SIGTERM.
         await asyncio.to_thread(connect_ray, address)
     except Exception as error:
-        raise UsageError(f"The cluster at {address} cannot be used: {first_line(error)}") from None
+        raise UsageError(f"The cluster at {address} cannot be used: {first_line(error)}.") from None
     return RayCluster()
 
 

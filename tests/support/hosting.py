@@ -123,13 +123,19 @@ class InProcess:
     """The way to a node in this process: what crosses is pickled, as Ray does it."""
 
     worker: NodeWorker
+    cut: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, method: str, *arguments: Any) -> Any:
+        calling = asyncio.ensure_future(getattr(self.worker, method)(*pickle.loads(pickle.dumps(arguments))))
+        cutting = asyncio.ensure_future(self.cut.wait())
+        await asyncio.wait({calling, cutting}, return_when=asyncio.FIRST_COMPLETED)
+        cutting.cancel()
+        if self.cut.is_set():
+            raise HostLost("the wire was cut")
         try:
-            answer = await getattr(self.worker, method)(*pickle.loads(pickle.dumps(arguments)))
+            return pickle.loads(pickle.dumps(calling.result()))
         except (OrchestraError, OSError) as error:
             raise HostLost(str(error)) from None
-        return pickle.loads(pickle.dumps(answer))
 
     async def end(self) -> None:
         await self.worker.close()
@@ -137,21 +143,17 @@ class InProcess:
 
 @dataclass
 class InProcessCluster:
-    """Nodes in this process. `ended`: how often one ended itself, because the head was silent."""
+    """Nodes in this process."""
 
     names: list[str]
-    workers: list[NodeWorker] = field(default_factory=list)
-    ended: int = 0
-
-    def count_end(self) -> None:
-        self.ended += 1
+    links: list[InProcess] = field(default_factory=list)
 
     async def list_nodes(self) -> list[NodeOffer]:
         return [NodeOffer(name, name, 4) for name in self.names]
 
     async def start_worker(self, offer: NodeOffer) -> InProcess:
-        self.workers.append(NodeWorker(self.count_end))
-        return InProcess(self.workers[-1])
+        self.links.append(InProcess(NodeWorker(lambda: None)))
+        return self.links[-1]
 
     async def close(self) -> None: ...
 
@@ -182,7 +184,7 @@ async def node(folder: Path) -> AsyncIterator["LocalSite"]:
         host.start()
 
         def left() -> list[str]:
-            folders = (worker.site.folder for worker in cluster.workers if worker.site)
+            folders = (link.worker.site.folder for link in cluster.links if link.worker.site)
             return [str(path) for folder in folders for path in folder.glob("*/tree")]
 
         try:

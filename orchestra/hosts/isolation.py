@@ -19,7 +19,7 @@ from orchestra.workspace.repository import Repository
 SECRETS = (
     *(".netrc", "_netrc", ".env", ".git-credentials", ".config/git/credentials", ".config/gh", ".config/hub"),
     *(".config/glab-cli", ".aws", ".azure", ".config/gcloud", ".kube", ".docker", ".oci", ".config/doctl"),
-    ".vault-token",
+    *(".vault-token", ".ray"),
     *(".claude", ".claude.json", ".codex", ".gemini", ".config/github-copilot", ".config/openai", ".config/anthropic"),
     *(".config/aider-orchestrator", ".aider.conf.yml", ".aider", ".ssh", ".gnupg", ".password-store", ".pypirc"),
     *(".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".terraform.d/credentials.tfrc.json"),

@@ -31,8 +31,8 @@ from orchestra.workspace.git import check_git_version
 STARTED = "Ray runtime started"
 LOOK_SECONDS = 0.2
 MOST_STARTS = 3  # on a busy machine Ray gives its own processes too little time
-# What Ray itself needs of what `base_environment` leaves out.
-OF_RAY = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TLS_SERVER_KEY")
+# What Ray and our worker need of what `base_environment` leaves out.
+NEEDED = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TLS_SERVER_KEY", "AIDER_BIN")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def make_token(environ: Mapping[str, str]) -> Path:
 def node_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of Ray and of all that it starts: without keys, with what finds this program."""
     paths = os.pathsep.join(filter(None, (str(CHILD.parent.parent), environ.get("PYTHONPATH", ""))))
-    kept = {name: environ[name] for name in OF_RAY if name in environ}
+    kept = {name: environ[name] for name in NEEDED if name in environ}
     return base_environment(environ) | kept | RAY_SETTINGS | {"PYTHONPATH": paths}
 
 

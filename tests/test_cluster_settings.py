@@ -102,6 +102,12 @@ def test_public_network_needs_tls(host: str, environment: dict[str, str], refuse
         ray_start.check_address(host, environment)
 
 
+def test_folder_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:
+    ray_start.check_folder("/tmp")
+    with pytest.raises(UsageError, match="too long a path for Ray's sockets"):
+        ray_start.check_folder(f"/tmp/{'x' * 60}")
+
+
 def test_nodes_get_no_key_and_always_a_token() -> None:
     secret = {"OPENAI_API_KEY": "sk-1", "GITHUB_TOKEN": "t"}
     made = ray_start.node_environment(secret | {"PATH": "/bin", "AIDER_BIN": "/a", "RAY_AUTH_TOKEN_PATH": "/t"})

@@ -294,8 +294,8 @@ class ClusterHost:
             self.tell(f"Node {offer.name} is ready, with {offer.slots} slots.")
             node.start(node.serve())
             node.lost.add_done_callback(lambda lost: self.forget(node, lost.result()))
-        except (HostLost, TimeoutError) as error:
-            self.count_loss(offer, str(error) or "it did not get ready in time")
+        except (OrchestraError, TimeoutError) as error:
+            self.count_loss(offer, str(error).removesuffix(".") or "it did not get ready in time")
         finally:
             if node is not None and offer.id not in self.nodes:
                 await node.link.end()

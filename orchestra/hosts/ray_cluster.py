@@ -1,6 +1,7 @@
 """A Ray cluster: who is in it, and an actor on each node. Ray is an extra, and only this module imports it."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import importlib.util
 import ipaddress
@@ -9,21 +10,23 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestra.errors import HostLost, UsageError
 from orchestra.hosts.cluster import NodeLink, NodeOffer, note_exception
 from orchestra.hosts.node import NodeWorker
 from orchestra.hosts.node_messages import NodeVersions
 
+Result = TypeVar("Result")
 SLOT = "aider_slot"  # the resource of a node: how many agents may work there
 ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 INSTALL = "Install it on each machine: pip install 'aider-orchestrator[ray]'."
 VERSION_LABEL = "aider-orchestrator-"  # of a node, with the name of a version
-TRY_SECONDS, CONNECT_SECONDS = 10.0, 60.0
+TRY_SECONDS, CONNECT_SECONDS, END_SECONDS = 10.0, 60.0, 10.0
 ALIVE = 0  # the state of a node in Ray's tables
 # Ray ends a process that has not reached the head's server for so long. Ours must end by itself, with a report.
 NEVER = str(365 * 24 * 3600)
@@ -171,8 +174,8 @@ class RayLink:
         import ray
 
         with contextlib.suppress(ray.exceptions.RayError, ValueError, TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await asyncio.to_thread(ray.kill, self.actor)
+            async with asyncio.timeout(END_SECONDS):
+                await call_in_thread(lambda: ray.kill(self.actor))
 
 
 class RayCluster:
@@ -184,7 +187,7 @@ class RayCluster:
         from ray._private.state import available_resources_per_node
 
         try:
-            known, free = await asyncio.to_thread(lambda: (ray.nodes(), available_resources_per_node()))
+            known, free = await call_in_thread(lambda: (ray.nodes(), available_resources_per_node()))
         except Exception as error:
             raise HostLost(first_line(error)) from None
         found = []
@@ -210,7 +213,9 @@ class RayCluster:
     async def close(self) -> None:
         import ray
 
-        await asyncio.to_thread(ray.shutdown)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await call_in_thread(ray.shutdown)
 
 
 async def connect_cluster(text: str) -> RayCluster:
@@ -218,14 +223,35 @@ async def connect_cluster(text: str) -> RayCluster:
     check_ray_installed()
     address = parse_cluster_address(text)
     check_token(os.environ)
-    await asyncio.to_thread(check_answers, address)
+    await call_in_thread(lambda: check_answers(address))
     os.environ.update(client_environment(address))
     try:
         # In a thread: it takes seconds, and in the main thread Ray would take over SIGTERM.
-        await asyncio.to_thread(connect_ray, address)
+        await call_in_thread(lambda: connect_ray(address))
     except Exception as error:
         raise UsageError(f"The cluster at {address} cannot be used: {first_line(error)}.") from None
     return RayCluster()
+
+
+async def call_in_thread(function: Callable[[], Result]) -> Result:
+    """Call what blocks. If the cluster's server is gone, it may never return, and must not keep the run from ending:
+    so it gets a thread of its own, for which nothing waits."""
+    loop, answer = asyncio.get_running_loop(), concurrent.futures.Future[Result]()
+
+    def work() -> None:
+        try:
+            result = function()
+        except Exception as error:
+            settle(answer.set_exception, error)
+        else:
+            settle(answer.set_result, result)
+
+    def settle(method: Callable[[Any], None], value: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may be closed
+            loop.call_soon_threadsafe(lambda: None if answer.cancelled() else method(value))
+
+    threading.Thread(target=work, daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 def connect_ray(address: str) -> None:

@@ -29,6 +29,7 @@ from orchestra.process import CHILD, base_environment, read_tail, run_command
 from orchestra.workspace.git import check_git_version
 
 STARTED = "Ray runtime started"
+LONGEST_SOCKET = 103  # bytes of a path, on the strictest of the systems
 LOOK_SECONDS = 0.2
 MOST_STARTS = 3  # on a busy machine Ray gives its own processes too little time
 # What Ray and our worker need of what `base_environment` leaves out.
@@ -93,8 +94,16 @@ def node_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return base_environment(environ) | kept | RAY_SETTINGS | {"PYTHONPATH": paths}
 
 
+def check_folder(folder: str) -> None:
+    """Refuse a folder whose path is too long for Ray's sockets, which it makes below it."""
+    name = f"{folder}/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.10"
+    if len(os.fsencode(name)) > LONGEST_SOCKET:
+        raise UsageError(f"{folder} is too long a path for Ray's sockets.", hint="Give a shorter --dir FOLDER.")
+
+
 async def run_node(node: RayNode, announce: Callable[[], None]) -> int:
     """Check this machine, start Ray, and keep it until this process is stopped."""
+    check_folder(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     environment = node_environment(os.environ)  # before this process gets what it needs to ask the cluster
     check_git_version()
     python = find_aider_python(os.environ)

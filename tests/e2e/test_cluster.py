@@ -26,8 +26,8 @@ WORDS = ("--change", "Add a line", "--no-prd", "--agents", "4", "--files", *FILE
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    with open_nodes(tmp_path_factory.mktemp("ray"), {"one": 2, "two": 2}) as opened:
+def nodes() -> Iterator[Nodes]:
+    with open_nodes({"one": 2, "two": 2}) as opened:
         yield opened
 
 
@@ -219,7 +219,7 @@ def test_sixty_four_tasks_on_three_nodes_make_the_tree_of_one_machine(nodes: Nod
 
 @pytest.mark.soak
 def test_lost_head_of_the_cluster_ends_the_run_resumable(tmp_path: Path) -> None:
-    with open_nodes(tmp_path / "ray", {"one": 2}) as own:
+    with open_nodes({"one": 2}) as own:
         place, model = make_place(tmp_path, FILES), Model("m2.py", "m3.py")
         with ModelServer(model) as server:
             running = own.begin(place, *WORDS, server=server)

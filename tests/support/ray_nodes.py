@@ -1,10 +1,12 @@
 """A Ray cluster of our own on the loopback address: `worker head`, and nodes by `worker join`, each with its folder."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -107,8 +109,9 @@ class Nodes:
 
 
 @contextmanager
-def open_nodes(folder: Path, slots: Mapping[str, int]) -> Iterator[Nodes]:
-    (folder / "home").mkdir(parents=True)
+def open_nodes(slots: Mapping[str, int]) -> Iterator[Nodes]:
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short, because of Ray's sockets
+    (folder / "home").mkdir()
     nodes = Nodes(folder, free_port())
     try:
         nodes.start("head", "head", "--port", str(nodes.port))
@@ -118,6 +121,7 @@ def open_nodes(folder: Path, slots: Mapping[str, int]) -> Iterator[Nodes]:
     finally:
         for name in reversed(list(nodes.commands)):
             nodes.end(name)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port() -> int:

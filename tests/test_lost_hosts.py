@@ -137,7 +137,7 @@ def test_request_whose_client_is_removed_while_it_comes_is_not_sent() -> None:
 def test_cluster_without_nodes_ends_resumable(tmp_path: Path) -> None:
     class NoHost(LosingHost):
         async def run_attempt(self, order: AttemptOrder, supervisor: Supervisor) -> AttemptResult:
-            raise ClusterGone("The cluster has had no node for this run for 60 s.")
+            raise ClusterGone("The cluster has had no node for this run for 45 s.")
 
     _, told = play(tmp_path, NoHost(0.0), 2)
     assert [verdict for _, verdict in attempt_ends(told)] == [Verdict.BUDGET] * 2

@@ -32,7 +32,7 @@ from orchestra.workspace.packs import make_base_pack, make_pack, unpack_objects
 SCAN_SECONDS = 2.0  # between two looks at who is in the cluster
 CALL_SECONDS = LEASE  # for an answer to a short call
 START_SECONDS = 300.0  # for a node to load Aider
-PATIENCE = 60.0  # seconds without a node after which the run gives up
+PATIENCE = 45.0  # seconds without a node after which the run gives up
 LOSS_WINDOW = 600.0  # seconds in which a second loss leaves a node out
 MOST_LOSSES = 2
 MOST_NAMED = 100  # commits that a node has

@@ -32,6 +32,8 @@ STARTED = "Ray runtime started"
 LONGEST_SOCKET = 103  # bytes of a path, on the strictest of the systems
 LOOK_SECONDS = 0.2
 MOST_STARTS = 3  # on a busy machine Ray gives its own processes too little time
+# Seconds without the head's server after which Ray ends a node, with all that is at work there.
+RAY_NODE_SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "30"}
 # What Ray and our worker need of what `base_environment` leaves out.
 NEEDED = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TLS_SERVER_KEY", "AIDER_BIN")
 
@@ -91,7 +93,7 @@ def node_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of Ray and of all that it starts: without keys, with what finds this program."""
     paths = os.pathsep.join(filter(None, (str(CHILD.parent.parent), environ.get("PYTHONPATH", ""))))
     kept = {name: environ[name] for name in NEEDED if name in environ}
-    return base_environment(environ) | kept | RAY_SETTINGS | {"PYTHONPATH": paths}
+    return base_environment(environ) | kept | RAY_SETTINGS | RAY_NODE_SETTINGS | {"PYTHONPATH": paths}
 
 
 def check_folder(folder: str) -> None:

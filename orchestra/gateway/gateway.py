@@ -59,7 +59,7 @@ class Gateway:
         self.replay = replay
         self.passes: dict[str, ClientPass] = {}
         self.asks: set[PendingRequest] = set()
-        self.settled = asyncio.Event()  # when one of these has ended
+        self.request_ended = asyncio.Event()  # when one of these has ended
         self.readers: set[asyncio.Task[Response | Refusal]] = set()
         self.stream_patience = STREAM_PATIENCE
 
@@ -87,10 +87,10 @@ class Gateway:
                 ask.task.cancel()
 
     async def recall_replies(self, ticket: ClientPass) -> None:
-        """Wait until the requests of a client that was lost are settled, and give what was paid to the next one."""
+        """Wait until the requests of a client that was lost have ended, and give what was paid to the next one."""
         while any(ask.ticket is ticket for ask in self.asks):
-            self.settled.clear()
-            await self.settled.wait()
+            self.request_ended.clear()
+            await self.request_ended.wait()
         for exchange in ticket.exchanges:
             if exchange.raw and not exchange.failure:
                 self.memory.add_again(exchange.identity, RecordedReply(ticket.holder, exchange.kind, exchange.raw))
@@ -424,7 +424,7 @@ class Gateway:
 
     def forget_request(self, ask: PendingRequest) -> None:
         self.asks.discard(ask)
-        self.settled.set()
+        self.request_ended.set()
 
     def note_exchange(self, ask: PendingRequest, exchange: Exchange) -> None:
         """Record each request once. What comes after the records were closed is not counted again."""

@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from orchestra.agents.base import AttemptOrder
 from orchestra.errors import ClusterGone, HostLost, OrchestraError, SetUpFailed
+from orchestra.gates.environment import GateEnvironment
 from orchestra.gates.run import GateOutcome
-from orchestra.hosts.base import AttemptResult, GateOrder, HostFacts, Supervisor
+from orchestra.hosts.base import AttemptResult, GateOrder, HostFacts, Supervisor, ignore_outcome
 from orchestra.hosts.local import LocalHost
 from orchestra.hosts.node_door import GatewayClient
 from orchestra.hosts.node_messages import (
@@ -247,8 +248,16 @@ class ClusterHost:
     async def open(self) -> HostFacts:
         return await self.local.open()
 
-    async def run_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
-        return await self.local.run_gates(check, started)
+    async def describe_environment(self, check: GateOrder) -> GateEnvironment:
+        return await self.local.describe_environment(check)
+
+    async def run_gates(
+        self,
+        check: GateOrder,
+        started: Callable[[Gate], None],
+        ended: Callable[[GateOutcome], Awaitable[None]] = ignore_outcome,
+    ) -> Sequence[GateOutcome]:
+        return await self.local.run_gates(check, started, ended)
 
     async def receive_commit(self, commit: str, pack: bytes) -> None:
         """Do nothing: a result is unpacked before it is handed on, and a node gets what an order needs with it."""

@@ -242,11 +242,11 @@ async def call_in_thread(function: Callable[[], Result]) -> Result:
         try:
             result = function()
         except Exception as error:
-            settle(answer.set_exception, error)
+            set_answer(answer.set_exception, error)
         else:
-            settle(answer.set_result, result)
+            set_answer(answer.set_result, result)
 
-    def settle(method: Callable[[Any], None], value: object) -> None:
+    def set_answer(method: Callable[[Any], None], value: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop may be closed
             loop.call_soon_threadsafe(lambda: None if answer.cancelled() else method(value))
 

@@ -159,7 +159,7 @@ class Attempt:
         try:
             brought = await self.run_on_host(order)
         except HostLost as loss:
-            return await self.settle_loss(loss)
+            return await self.recover_from_loss(loss)
         await self.run.services.host.receive_commit(brought.commit, brought.pack)
         judgement = self.judge_drift() or judge_attempt(self.collect_facts(brought))
         if self.timed_out and time.monotonic() >= self.run.context.deadline:
@@ -182,7 +182,7 @@ class Attempt:
         finally:
             self.dismiss()
 
-    async def settle_loss(self, loss: HostLost) -> TaskResult:
+    async def recover_from_loss(self, loss: HostLost) -> TaskResult:
         """Let the next attempt have what this one has paid. A task that loses too many hosts is taken for the cause."""
         if self.ticket is not None:
             await self.run.services.gateway.recall_replies(self.ticket)

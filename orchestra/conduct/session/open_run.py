@@ -117,9 +117,10 @@ async def open_run(
             limits=limits,
         )
         first.push_async_callback(gateway.stop)
+        state = RunState(Report(unreadable=previous.log.torn_lines if previous else 0))
         if host is None:
             local = make_local_host(preflight, warmup, trees, journal, secrets, isolation)
-            tell = partial(emit_note, journal)
+            tell = partial(emit_note, journal, state)
             host = cluster.make_host(local, gateway.port, journal.folder, tell) if cluster else local
         last.push_async_callback(host.close)
         # A resumed run gets the whole time again.
@@ -128,7 +129,6 @@ async def open_run(
             *(settings, repository, preflight.entries, secrets, warmup.folder),
             *(journal.folder, journal.stamp, namespace, deadline),
         )
-        state = RunState(Report(unreadable=previous.log.torn_lines if previous else 0))
         warm = AgentReadiness(host.ready if isinstance(host, ClusterHost) else warmup.ready_task)
         run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts))
         subscribe_listeners(run, writer, screens)
@@ -153,8 +153,10 @@ def make_local_host(
     return LocalHost(environment, trees, warmup.agent_processes, preflight.entries)
 
 
-def emit_note(journal: Journal, text: str) -> None:
-    journal.emit(events.Note(text))
+def emit_note(journal: Journal, state: RunState, text: str) -> None:
+    """Emit a note while the run goes on: nothing follows its end."""
+    if state.report.exit_code is None:
+        journal.emit(events.Note(text))
 
 
 def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscription]) -> None:

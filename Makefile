@@ -4,7 +4,7 @@ RUN := $(VENV)/bin/python
 # More than there are cores, because the tests mostly wait for processes.
 WORKERS ?= 4
 
-.PHONY: clis demo serve test test-rest test-all soak browser check house change models tape
+.PHONY: clis ray demo serve test test-rest test-all soak browser check house change models tape
 .PHONY: pictures reference lock clean help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all   every test that CI runs       make soak   the same at full counts, for hours"
 	@echo "make browser   what the tests of the HTML report need beside a Chromium"
 	@echo "make clis   Claude Code, Codex and forgepair, for the tests that drive them"
+	@echo "make ray    Ray, for the tests of a cluster"
 	@echo "make serve   the dashboard of this repository's runs, in the browser"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
@@ -45,6 +46,16 @@ browser: $(VENV)/ready
 # Claude Code and Codex from npm, in a folder of this project's own. Without them, tests that drive them are skipped.
 clis:
 	sh tools/install_clis.sh
+
+# Ray for the tests of a cluster, in a folder of this project's own: .venv stays without it, as most users have it. That
+# it moves no pin is checked first.
+RAY := ray>=2.55,<3
+ray: .tools/ray/ready
+.tools/ray/ready: $(VENV)/ready requirements.lock
+	$(RUN) -m pip install -q --disable-pip-version-check --dry-run -c requirements.lock "$(RAY)"
+	rm -rf .tools/ray
+	$(RUN) -m pip install -q --disable-pip-version-check --no-deps --target .tools/ray "$(RAY)" msgpack
+	@touch $@
 
 soak: $(VENV)/ready
 	SOAK=1 $(PYTEST) --tier soak

@@ -77,6 +77,14 @@ class SetUpFailed(OrchestraError, code=1):
         self.output = output
 
 
+class HostLost(OrchestraError, code=1):
+    """The machine on which an attempt ran was lost."""
+
+
+class ClusterGone(OrchestraError, code=6):
+    """No machine of the cluster is left."""
+
+
 class RequestRefused(OrchestraError, code=1):
     """The request of another terminal was refused."""
 

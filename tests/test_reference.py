@@ -36,7 +36,13 @@ GENERAL = {
     "XDG_CONFIG_HOME",
     "GATE_SAME",
     "PATH",
+    "PYTHONPATH",
     "TERM",
+    # Ray's own, as its documentation has them.
+    "RAY_AUTH_TOKEN",
+    "RAY_AUTH_TOKEN_PATH",
+    "RAY_TMPDIR",
+    "RAY_USE_TLS",
 }
 
 

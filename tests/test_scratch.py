@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.conduct.session.warmup import make_scratch
+from orchestra.workspace.scratch import NODE_PREFIX, make_scratch
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,14 @@ def test_one_with_a_worktree_is_left_to_its_run() -> None:
     os.close(its_lock)
     make_scratch()
     assert dead.exists()
+
+
+def test_dead_node_keeps_no_worktree() -> None:
+    dead, its_lock = make_scratch(NODE_PREFIX)
+    (dead / "task1-1" / "tree").mkdir(parents=True)
+    os.close(its_lock)
+    make_scratch(NODE_PREFIX)
+    assert not dead.exists()
 
 
 def test_what_only_looks_like_ours_is_left_alone(temporary: Path) -> None:

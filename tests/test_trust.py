@@ -52,6 +52,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "aider-args": [("--read /etc/passwd", False)],
     "conventions": [(False, True)],
     "fork-server": [(False, True)],
+    "cluster": [("evil.example:6379", False), ("auto", False)],
     "budget": [(0.5, True)],
     "task-budget": [(0.5, True)],
     "max-tokens": [(1000, True)],

@@ -27,7 +27,8 @@ class RequestEnded(Payload, kind="request", kw_only=True, needs=("role", "failur
     """A request to a model ended, with a reply or a failure. Written before the client gets the answer.
 
     `identity` is a digest of the question, `digest` one of the reply as it came: a reply that a secret was taken out of
-    has another digest. `recalled`: answered from an earlier session of the run; `replayed`: from a recording.
+    has another digest. `recalled`: answered from an earlier session of the run, or from an attempt whose host
+    was lost; `replayed`: from a recording.
     """
 
     role: str

@@ -55,10 +55,11 @@ class Gateway:
         self.decoder = Decoder()
         self.notes: dict[str, list[str]] = {}
         self.limits = limits or Limits()
-        self.memory = memory
+        self.memory = Recording() if memory is None else memory
         self.replay = replay
         self.passes: dict[str, ClientPass] = {}
         self.asks: set[PendingRequest] = set()
+        self.request_ended = asyncio.Event()  # when one of these has ended
         self.readers: set[asyncio.Task[Response | Refusal]] = set()
         self.stream_patience = STREAM_PATIENCE
 
@@ -84,6 +85,15 @@ class Gateway:
             self.note_failure(ask, why.failure, why.status, why.message)
             if ask.task is not None:
                 ask.task.cancel()
+
+    async def recall_replies(self, ticket: ClientPass) -> None:
+        """Wait until the requests of a client that was lost have ended, and give what was paid to the next one."""
+        while any(ask.ticket is ticket for ask in self.asks):
+            self.request_ended.clear()
+            await self.request_ended.wait()
+        for exchange in ticket.exchanges:
+            if exchange.raw and not exchange.failure:
+                self.memory.add_again(exchange.identity, RecordedReply(ticket.holder, exchange.kind, exchange.raw))
 
     def client_url(self, ticket: ClientPass, provider: str) -> str:
         return f"http://{HOST}:{self.port}/t/{ticket.token}/{provider}"
@@ -146,6 +156,8 @@ class Gateway:
             )
         plain = dialects.path_without_version(route.dialect, route.path)
         facts = await self.decoder.decode_request(route.dialect, plain, ticket.root, self.guard.forms, raw)
+        if token not in self.passes:  # since its body began to come
+            return Response(b"unknown token or provider\n", 403)
         if facts.problem:
             return self.reject_unknown(ticket, upstream, f"a reply ({route.path})", facts.problem)
         if ticket.models is not None and f"{upstream.provider}/{facts.model}" not in ticket.models:
@@ -180,13 +192,13 @@ class Gateway:
 
     async def forward(self, ask: PendingRequest) -> "Response":
         if ask.ticket.has_failed:
-            self.asks.discard(ask)
+            self.forget_request(ask)
             return final_error(ask.dialect, 400)
         if ask.ticket.is_exhausted(self.count_earlier(ask)):
             return self.refuse(ask, "iterations", 0, f"the limit of {ask.ticket.iterations} replies is reached")
         if ask.ticket.forbids_repeat(ask.facts.identity):
             return self.refuse(ask, "garbage", 200, "the agent could not read this provider's reply")
-        if self.memory is not None and (kept := self.memory.take_unused(ask.facts.identity)):
+        if kept := self.memory.take_unused(ask.facts.identity):
             return await self.deliver_stored_reply(ask, kept, recalled=True)
         if self.replay is not None:
             return await self.replay_request(ask, self.replay)
@@ -410,10 +422,14 @@ class Gateway:
     ) -> None:
         self.note_exchange(ask, ask.make_exchange(failure, status, message, *(billed or ())))
 
+    def forget_request(self, ask: PendingRequest) -> None:
+        self.asks.discard(ask)
+        self.request_ended.set()
+
     def note_exchange(self, ask: PendingRequest, exchange: Exchange) -> None:
         """Record each request once. What comes after the records were closed is not counted again."""
         if ask in self.asks:
-            self.asks.remove(ask)
+            self.forget_request(ask)
             ask.lane.cache.end_use(ask.cache_use, exchange.usage)
             ask.ticket.exchanges.append(exchange)
             self.listener.on_exchange(ask.ticket, exchange)

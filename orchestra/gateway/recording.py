@@ -210,6 +210,10 @@ class Recording:
             kept = [each for each in self.replies[identity] if each.session_number == reply.session_number]
             self.replies[identity] = [*kept, reply]
 
+    def add_again(self, identity: str, reply: RecordedReply) -> None:
+        """Add a reply of this session, whose agent was lost."""
+        self.replies[identity].append(reply)
+
     def count_unused(self) -> Counter[str]:
         """Count the replies per agent that were not requested, of the last session that has any."""
         everything = [reply for replies in self.replies.values() for reply in replies]

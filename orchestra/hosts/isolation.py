@@ -19,7 +19,7 @@ from orchestra.workspace.repository import Repository
 SECRETS = (
     *(".netrc", "_netrc", ".env", ".git-credentials", ".config/git/credentials", ".config/gh", ".config/hub"),
     *(".config/glab-cli", ".aws", ".azure", ".config/gcloud", ".kube", ".docker", ".oci", ".config/doctl"),
-    ".vault-token",
+    *(".vault-token", ".ray"),
     *(".claude", ".claude.json", ".codex", ".gemini", ".config/github-copilot", ".config/openai", ".config/anthropic"),
     *(".config/aider-orchestrator", ".aider.conf.yml", ".aider", ".ssh", ".gnupg", ".password-store", ".pypirc"),
     *(".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".terraform.d/credentials.tfrc.json"),
@@ -65,8 +65,15 @@ class Isolation:
     """The sandbox of a run; its mode is found out when the first command needs it."""
 
     def __init__(
-        self, settings: Settings, repository: Repository, files: Collection[str], folder: Path, keys: Collection[str]
+        self,
+        settings: Settings,
+        repository: Repository,
+        files: Collection[str],
+        folder: Path,
+        keys: Collection[str],
+        foreign_reason: str | None = None,
     ) -> None:
+        """`foreign_reason`: as another machine has found it; by default it is found here."""
         self.settings = settings
         self.keys = keys
         self.repository = repository
@@ -75,7 +82,7 @@ class Isolation:
         self.lock = asyncio.Lock()
         self.found: Sandbox | None = None
         self.note = ""
-        self.foreign_reason = find_foreign_reason(settings)
+        self.foreign_reason = find_foreign_reason(settings) if foreign_reason is None else foreign_reason
 
     async def sandbox(self) -> Sandbox:
         async with self.lock:

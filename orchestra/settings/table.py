@@ -155,6 +155,12 @@ class Options:
     fork_server: bool = AGENTS.unrecorded(
         True, "start each Aider as a new process instead of forking a loaded one", Power.HARMLESS, off=True
     )
+    cluster: str = AGENTS.unrecorded(
+        "",
+        "let the agents work on the nodes of this Ray cluster: the address that `worker head` prints, or auto",
+        Power.SENDS,
+        metavar="HOST:PORT",
+    )
 
     budget: float = LIMITS.unrecorded(
         0.0, "dollars that the run may cost, the PRD included", Power.SPENDS, metavar="USD"

@@ -1,19 +1,27 @@
 """Hosts as the contract test sees them: one with a real repository, Aider and a model server, and one that sleeps."""
 
 import asyncio
+import os
+import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 from bench.sleeping import SleepingHost
 from orchestra.agents.base import AgentModel, AttemptOrder
 from orchestra.agents.seat import find_aider_python, make_agent_processes
+from orchestra.errors import HostLost, OrchestraError
 from orchestra.gateway.billing import ClientPass
 from orchestra.gateway.gateway import Gateway
 from orchestra.hosts.base import GatewayAccess, Host
+from orchestra.hosts.cluster import ClusterHost, NodeOffer
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import CommandEnvironment, LocalHost
+from orchestra.hosts.node import NodeWorker, read_versions
+from orchestra.hosts.node_door import GatewayClient
+from orchestra.hosts.node_messages import NodeOrder
 from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.providers import catalogue
 from orchestra.settings import load_settings
@@ -106,6 +114,84 @@ class Script:
 @dataclass
 class LocalSite(Site):
     script: Script = field(kw_only=True)
+    cluster: "InProcessCluster | None" = None
+    told: list[str] = field(default_factory=list)
+
+
+@dataclass
+class InProcess:
+    """The way to a node in this process: what crosses is pickled, as Ray does it."""
+
+    worker: NodeWorker
+    cut: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def call(self, method: str, *arguments: Any) -> Any:
+        calling = asyncio.ensure_future(getattr(self.worker, method)(*pickle.loads(pickle.dumps(arguments))))
+        cutting = asyncio.ensure_future(self.cut.wait())
+        await asyncio.wait({calling, cutting}, return_when=asyncio.FIRST_COMPLETED)
+        cutting.cancel()
+        if self.cut.is_set():
+            raise HostLost("the wire was cut")
+        try:
+            return pickle.loads(pickle.dumps(calling.result()))
+        except (OrchestraError, OSError) as error:
+            raise HostLost(str(error)) from None
+
+    async def end(self) -> None:
+        await self.worker.close()
+
+
+@dataclass
+class InProcessCluster:
+    """Nodes in this process."""
+
+    names: list[str]
+    links: list[InProcess] = field(default_factory=list)
+
+    async def list_nodes(self) -> list[NodeOffer]:
+        return [NodeOffer(name, name, 4) for name in self.names]
+
+    async def start_worker(self, offer: NodeOffer) -> InProcess:
+        self.links.append(InProcess(NodeWorker(lambda: None)))
+        return self.links[-1]
+
+    async def close(self) -> None: ...
+
+
+@asynccontextmanager
+async def node(folder: Path) -> AsyncIterator["LocalSite"]:
+    """The same as the local host, but the attempts are a node's: another repository, reached by messages alone."""
+    async with local(folder) as site:
+        cluster, told = InProcessCluster(["one"]), list[str]()
+        place = site.host.command_environment  # type: ignore[attr-defined]
+        repository, python = place.repository, warm.aider()
+        os.environ["AIDER_BIN"] = python
+        order = NodeOrder(
+            base=repository.base,
+            object_format="sha1",
+            git_config="",
+            extra=repository.git.extra,
+            versions=await read_versions(find_aider_python({"AIDER_BIN": python})),
+            sandbox="off",
+            sandbox_net="",
+            untrusted="",
+            fork_server=True,
+            loads_aider=True,
+        )
+        assert site.head.gateway is not None
+        client = GatewayClient(site.head.gateway.port)
+        host = ClusterHost(cast(LocalHost, site.host), cluster, order, client, place.logs, told.append)
+        host.start()
+
+        def left() -> list[str]:
+            folders = (link.worker.site.folder for link in cluster.links if link.worker.site)
+            return [str(path) for folder in folders for path in folder.glob("*/tree")]
+
+        try:
+            yield replace(site, host=host, left=left, cluster=cluster, told=told)
+        finally:
+            await host.close()
+            del os.environ["AIDER_BIN"]
 
 
 @asynccontextmanager
@@ -144,4 +230,8 @@ async def sleeping(folder: Path) -> AsyncIterator[Site]:
     yield Site(host, "b" * 40, head, head.asked, lambda: ["an attempt"] * host.at_work, folder, stall)
 
 
-HOSTS: dict[str, Callable[[Path], AbstractAsyncContextManager[Site]]] = {"local": local, "sleeping": sleeping}
+HOSTS: dict[str, Callable[[Path], AbstractAsyncContextManager[Site]]] = {
+    "local": local,
+    "node": node,
+    "sleeping": sleeping,
+}

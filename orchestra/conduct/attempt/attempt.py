@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestra import events
 from orchestra.agents import AGENTS, DEFAULT_AGENT
-from orchestra.agents.base import Agent, AgentOutcome
+from orchestra.agents.base import Agent, AgentOutcome, AttemptOrder
 from orchestra.answers.conversation import pack_turns, reply_prose, turns_from_exchanges
 from orchestra.answers.shape import MisshapenAnswer
 from orchestra.conduct.attempt.prompt import can_propose, make_attempt_order
@@ -31,7 +31,7 @@ from orchestra.conduct.core.deadline import (
 )
 from orchestra.conduct.core.models import LIMIT_REMEDY, requestable_names
 from orchestra.dialects import CUT_OFF_FINISHES
-from orchestra.errors import AiderMissing, OrchestraError, SetUpFailed
+from orchestra.errors import AiderMissing, ClusterGone, HostLost, OrchestraError, SetUpFailed
 from orchestra.gateway.billing import AGENT, ClientPass, Exchange
 from orchestra.hosts.base import AttemptResult, GatewayAccess
 from orchestra.judge.candidates import Candidate
@@ -46,6 +46,8 @@ from orchestra.workspace import collect, merge
 from orchestra.workspace.collect import Changes
 
 SET_UP_REMEDY = "Correct --setup-cmd: it runs in each new worktree, and its output is in the named file."
+LOSS_REMEDY = "Look at the memory and the logs of these machines; it may need more than one of them has."
+MOST_LOSSES = 3  # of one task
 AIDER_ITERATIONS = AGENTS[DEFAULT_AGENT].iterations
 SAID = 6_000  # characters
 CANCEL_ONE_TASK = "this task and no other"  # said with a cancellation
@@ -120,6 +122,9 @@ class Attempt:
         except (asyncio.CancelledError, AiderMissing) as stop:
             self.end(TaskResult(task, judge_cancellation(run.context, task, CANCEL_ONE_TASK in stop.args)))
             raise
+        except ClusterGone as gone:
+            remedy = "Start its nodes again and `resume`, or `resume` without --cluster."
+            result = TaskResult(task, Judgement(Verdict.BUDGET, str(gone), remedy))
         except (OrchestraError, OSError) as error:
             cause = f"The attempt on {format_paths(task.paths)} could not be carried out: {error}"
             crashed = Judgement(Verdict.CRASHED, cause, SET_UP_REMEDY)
@@ -152,9 +157,9 @@ class Attempt:
     async def work(self) -> TaskResult:
         order = await make_attempt_order(self.run, self.task, self.number, self.start)
         try:
-            brought = await self.wait_for_host(self.run.services.host.run_attempt(order, self))
-        finally:
-            self.dismiss()
+            brought = await self.run_on_host(order)
+        except HostLost as loss:
+            return await self.recover_from_loss(loss)
         await self.run.services.host.receive_commit(brought.commit, brought.pack)
         judgement = self.judge_drift() or judge_attempt(self.collect_facts(brought))
         if self.timed_out and time.monotonic() >= self.run.context.deadline:
@@ -170,6 +175,21 @@ class Attempt:
         if self.start.carried and not result.commit:  # the work that the attempt began with is still there
             return replace(result, commit=self.start.base, parent=self.start.parent)
         return result
+
+    async def run_on_host(self, order: AttemptOrder) -> AttemptResult:
+        try:
+            return await self.wait_for_host(self.run.services.host.run_attempt(order, self))
+        finally:
+            self.dismiss()
+
+    async def recover_from_loss(self, loss: HostLost) -> TaskResult:
+        """Let the next attempt have what this one has paid. A task that loses too many hosts is taken for the cause."""
+        if self.ticket is not None:
+            await self.run.services.gateway.recall_replies(self.ticket)
+        if self.start.losses + 1 >= MOST_LOSSES:
+            cause = f"{self.start.losses + 1} hosts were lost during attempts at this task; the last time: {loss}"
+            return TaskResult(self.task, Judgement(Verdict.CRASHED, cause, LOSS_REMEDY, final=True))
+        return TaskResult(self.task, Judgement(Verdict.CANCELLED, str(loss)), lost=True)
 
     async def wait_for_host(self, work: Coroutine[Any, Any, AttemptResult]) -> AttemptResult:
         """Wait for the host. On cancellation or timeout, keep what the agent has changed."""

@@ -196,6 +196,8 @@ class TaskResult:
     # For parallel attempts: the round, and what the choice between them looks at.
     round: int = 0
     candidate: Candidate | None = None
+    # Its host was lost: this says nothing about the task, and the next attempt is not a retry.
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,3 +215,5 @@ class AttemptStart:
     must_change: bool = False
     # The number of the first of several parallel attempts; 0 for a single one.
     round: int = 0
+    # How often the host of an attempt at this task was lost since the task began.
+    losses: int = 0

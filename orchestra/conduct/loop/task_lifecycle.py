@@ -1,7 +1,8 @@
 """The life cycle of one task: rounds of attempts that learn from each other."""
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestra import events
@@ -103,21 +104,27 @@ class TaskLifecycle:
     async def run_round(self, start: AttemptStart) -> TaskResult:
         """Run a round, with what had ended of it before an interruption. Parallel attempts are stopped together."""
         first, count = self.record.attempts + 1, self.run.context.settings.agents_per_task
-        finished = self.history.finished
+        finished, numbers = self.history.finished, itertools.count(first)
         if count == 1 and not finished:
-            return await self.run_attempt(first, start)
+            return await self.run_attempt(numbers, start)
         start = replace(start, round=finished[0].round if finished else first)
-        numbers = range(first, first + count - len(finished))
-        made = await asyncio.gather(*(self.run_attempt(number, start) for number in numbers), return_exceptions=True)
+        attempts = [self.run_attempt(numbers, start) for _ in range(count - len(finished))]
+        made = await asyncio.gather(*attempts, return_exceptions=True)
         for failure in made:
             if isinstance(failure, BaseException):
                 raise failure
         return await self.choose_result([*finished, *(one for one in made if isinstance(one, TaskResult))])
 
-    async def run_attempt(self, number: int, start: AttemptStart) -> TaskResult:
+    async def run_attempt(self, numbers: Iterator[int], start: AttemptStart) -> TaskResult:
+        """Make an attempt. If its host is lost, make it again elsewhere, under the next number."""
         async with self.slot():
-            self.mark_active(number)
-            return await Attempt(self.run, self.gating, self.task, number, start).carry_out()
+            while True:
+                number = next(numbers)
+                self.mark_active(number)
+                result = await Attempt(self.run, self.gating, self.task, number, start).carry_out()
+                if not result.lost:
+                    return result
+                start = replace(start, losses=start.losses + 1)
 
     def mark_active(self, number: int) -> None:
         if self.record.state == TaskState.READY:

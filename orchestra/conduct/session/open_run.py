@@ -22,6 +22,7 @@ from orchestra.conduct.core.models import build_upstreams, make_limits
 from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.deliver.finish import notify_waiting_tasks
 from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.conduct.session.open_cluster import open_cluster
 from orchestra.conduct.session.outgoing_keys import hide_keys, make_key_guard
 from orchestra.conduct.session.preflight import Preflight, find_replay_differences
 from orchestra.conduct.session.warmup import Warmup
@@ -31,6 +32,7 @@ from orchestra.gateway.recording import Recorder
 from orchestra.gateway.server import LoopbackServer
 from orchestra.gateway.wire import open_client
 from orchestra.hosts.base import Host
+from orchestra.hosts.cluster import ClusterHost
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.journal import jsonl
@@ -87,6 +89,12 @@ async def open_run(
         first.push_async_callback(client.aclose)
         trees = Trees(repository, warmup.folder)
         last.push_async_callback(trees.close)
+        isolation = Isolation(settings, repository, preflight.entries.keys(), warmup.folder, secrets.values)
+        cluster = None
+        if settings.cluster and works and host is None:
+            cluster = await open_cluster(settings, repository, isolation.foreign_reason)
+            last.push_async_callback(cluster.cluster.close)
+            settings = cluster.settings_for(settings)
         store, key = await open_run_store(last, settings, repository.root)
         hold = RunOwnership(store, key)
         last.callback(hold.close)
@@ -109,7 +117,11 @@ async def open_run(
             limits=limits,
         )
         first.push_async_callback(gateway.stop)
-        host = host or make_local_host(preflight, warmup, trees, journal, secrets)
+        state = RunState(Report(unreadable=previous.log.torn_lines if previous else 0))
+        if host is None:
+            local = make_local_host(preflight, warmup, trees, journal, secrets, isolation)
+            tell = partial(emit_note, journal, state)
+            host = cluster.make_host(local, gateway.port, journal.folder, tell) if cluster else local
         last.push_async_callback(host.close)
         # A resumed run gets the whole time again.
         deadline = time.monotonic() + settings.deadline if settings.deadline else math.inf
@@ -117,8 +129,7 @@ async def open_run(
             *(settings, repository, preflight.entries, secrets, warmup.folder),
             *(journal.folder, journal.stamp, namespace, deadline),
         )
-        state = RunState(Report(unreadable=previous.log.torn_lines if previous else 0))
-        warm = AgentReadiness(warmup.ready_task)
+        warm = AgentReadiness(host.ready if isinstance(host, ClusterHost) else warmup.ready_task)
         run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts))
         subscribe_listeners(run, writer, screens)
         if previous:
@@ -134,13 +145,18 @@ async def open_run(
 
 
 def make_local_host(
-    preflight: Preflight, warmup: Warmup, trees: Trees, journal: Journal, secrets: Secrets
+    preflight: Preflight, warmup: Warmup, trees: Trees, journal: Journal, secrets: Secrets, isolation: Isolation
 ) -> LocalHost:
     repository = preflight.repository
-    isolation = Isolation(preflight.settings, repository, preflight.entries.keys(), warmup.folder, secrets.values)
     filters = (secrets.clean_environment, secrets.scrub, secrets.values)
     environment = CommandEnvironment(repository, isolation, journal.folder, *filters)
     return LocalHost(environment, trees, warmup.agent_processes, preflight.entries)
+
+
+def emit_note(journal: Journal, state: RunState, text: str) -> None:
+    """Emit a note while the run goes on: nothing follows its end."""
+    if state.report.exit_code is None:
+        journal.emit(events.Note(text))
 
 
 def subscribe_listeners(run: Run, writer: StoreWriter, screens: Sequence[Subscription]) -> None:

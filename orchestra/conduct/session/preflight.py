@@ -22,6 +22,7 @@ from orchestra.conduct.planning.lead import check_plan, lead_model, load_plan_se
 from orchestra.conduct.planning.prd import check_prd_source, chosen_targets
 from orchestra.conduct.planning.shard_plan import find_shard, limit_to_shard, start_at_base
 from orchestra.conduct.previous.sessions import PreviousSessions
+from orchestra.conduct.session.open_cluster import check_cluster
 from orchestra.conduct.session.provider_check import check_providers
 from orchestra.errors import UsageError
 from orchestra.gateway.recording import Recording, load_recording
@@ -132,6 +133,7 @@ async def check_preflight(preflight: Preflight, previous: PreviousSessions | Non
     keys = Secrets.from_settings(settings).values
     check_provisions(preflight.repository.root, settings.worktree_copy, settings.worktree_link, keys)
     await check_sandbox(settings)
+    check_cluster(settings, preflight.repository.root)
     notes = []
     if not settings.dry_run:
         await check_writable(preflight.repository.git)

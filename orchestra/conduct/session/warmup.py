@@ -1,14 +1,10 @@
-"""Start the Aider server early, because it takes longest, in the run's temporary folder.
-
-The folder is locked while the run lives; folders of killed runs are removed."""
+"""Start the Aider server early, because it takes longest, in the run's temporary folder."""
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import sys
-import tempfile
 import time
 import tomllib
 from collections.abc import AsyncIterator
@@ -17,18 +13,15 @@ from pathlib import Path
 
 from orchestra.agents import DEFAULT_AGENT
 from orchestra.agents.seat import AgentProcesses, find_aider_python, make_agent_processes
-from orchestra.errors import UsageError
 from orchestra.process import wait_without_threads
 from orchestra.settings import Settings
-
-PREFIX = "aider-orchestrator-"
-LOCK = "lock"
+from orchestra.workspace.scratch import make_scratch
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """`loads_aider`: a task may be Aider's. `ready_task` is None if no agents are to work; it resolves to the
-    time.monotonic at which agents could begin."""
+    """`loads_aider`: a task may be Aider's, and runs here. `ready_task` is None if no agents are to work; it resolves
+    to the time.monotonic at which agents could begin."""
 
     folder: Path
     python: str
@@ -40,7 +33,7 @@ class Warmup:
 @contextlib.asynccontextmanager
 async def start_warmup(settings: Settings, *, works: bool = True) -> AsyncIterator[Warmup]:
     with wait_without_threads():
-        loads_aider = works and may_use_aider(settings)
+        loads_aider = works and not settings.cluster and may_use_aider(settings)
         python = find_aider_python(os.environ) if loads_aider else sys.executable
         folder, lock = make_scratch()
         agents = make_agent_processes(python, folder / "server", fork=settings.fork_server)
@@ -79,37 +72,3 @@ def read_plan_kinds(settings: Settings) -> set[str]:
             kinds = {str(task.get("kind", "")) for task in tomllib.loads(path.read_text("utf-8"))["task"]}
             return set() if "" in kinds else kinds
     return set()
-
-
-def make_scratch() -> tuple[Path, int]:
-    """Make the folder, and a lock that lasts while it is open. It gets its final name only when it is locked."""
-    try:
-        return make_locked_folder()
-    except OSError as error:
-        folder = Path(error.filename).parent if error.filename else "the temporary folder"
-        hint = "Free some space, or set TMPDIR to another disk."
-        raise UsageError(f"No folder can be made in {folder}: {error.strerror or error}.", hint=hint) from None
-
-
-def make_locked_folder() -> tuple[Path, int]:
-    for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if is_left_behind(old):
-            shutil.rmtree(old, ignore_errors=True)
-    nameless = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
-    lock = os.open(nameless / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    return nameless.rename(nameless.with_name(nameless.name.removeprefix("."))), lock
-
-
-def is_left_behind(folder: Path) -> bool:
-    """Whether it is a folder of a dead run without a worktree. One with a worktree may be resumed or cleaned."""
-    with contextlib.suppress(OSError):
-        if folder.lstat().st_uid != os.getuid() or any(folder.glob("*/tree")):
-            return False
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        finally:
-            os.close(lock)
-    return False

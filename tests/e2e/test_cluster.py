@@ -1,0 +1,234 @@
+"""A run on the nodes of a Ray cluster: the same result as on one machine, also when nodes are lost."""
+
+import dataclasses
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestra.events import AttemptStarted, Note
+from orchestra.journal import jsonl
+from tests.support.clis import BIN, needs_clis
+from tests.support.edits import appends
+from tests.support.load import wait_until
+from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.processes import all_gone
+from tests.support.ray_nodes import GCS, RAYLET, WORKER, Nodes, needs_ray, open_nodes
+from tests.support.runs import KEYS, Ran, assert_clean, make_place, read_proc
+
+pytestmark = [needs_ray, pytest.mark.thorough]
+FILES = {f"m{number}.py": f"x = {number}\n" for number in range(4)}
+WORDS = ("--change", "Add a line", "--no-prd", "--agents", "4", "--files", *FILES, "--model", "openai/gpt-6.1-sol")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    with open_nodes({"one": 2, "two": 2}) as opened:
+        yield opened
+
+
+def is_about(request: Request, name: str) -> bool:
+    """Whether it shows the file. Other agents' files are only named."""
+    return f"x = {name[1:].removesuffix('.py')}\n" in request.text
+
+
+class Model:
+    """It adds a line, and answers requests about some files only when it is told to."""
+
+    def __init__(self, *held: str) -> None:
+        self.held = held
+        self.released = threading.Event()
+
+    def __call__(self, request: Request) -> Reply:
+        until = self.released.is_set if any(is_about(request, name) for name in self.held) else None
+        return dataclasses.replace(appends("# done")(request), until=until)
+
+
+def count_events(ran: Ran) -> Counter[tuple[str, int | None]]:
+    """Count what happened by kind and task, but for notes: they are about hosts and times."""
+    events = jsonl.read_run_log(ran.logs, ran.summary["timestamp"]).events
+    return Counter((event.kind, event.task) for event in events if event.kind != Note.kind)
+
+
+def count_attempts(ran: Ran) -> list[int]:
+    return sorted(count for (kind, _), count in count_events(ran).items() if kind == AttemptStarted.kind)
+
+
+def find_keys(nodes: Nodes) -> list[str]:
+    """Where a key of the user is: in the environment of a process of a node, or in a file of Ray's or ours."""
+    keys = [value.encode() for value in KEYS.values()]
+    found = []
+    for name in ("head", "one", "two"):
+        # The command itself is started from the user's shell; what it starts has no key.
+        pids = nodes.processes(name).keys() - {nodes.commands[name].pid}
+        assert pids
+        found += [
+            f"process {pid}" for pid in pids if any(key in read_proc(Path(f"/proc/{pid}/environ")) for key in keys)
+        ]
+    files = [path for path in nodes.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return found + [str(path) for path in files if any(key in read_proc(path) for key in keys)]
+
+
+def test_the_result_is_that_of_one_machine(nodes: Nodes, tmp_path: Path) -> None:
+    """And while it works, no key is on a node, in Ray's tables' logs, or in what they have written."""
+    trees, kinds, keys = [], [], ["not looked"]
+    for number, words in enumerate(((), ("--cluster", nodes.address))):
+        place, model = make_place(tmp_path / str(number), FILES), Model(*FILES)
+        with ModelServer(model) as server:
+            running = place.start(*WORDS, *words, server=server, **nodes.for_runs)
+            wait_until(lambda server=server: server.count() == 4, "all agents have asked")  # type: ignore[misc]
+            if words:
+                keys = find_keys(nodes)
+            model.released.set()
+            ran = running.end()
+            assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
+        assert_clean(ran)
+        trees.append(place.git("rev-parse", "HEAD^{tree}"))
+        kinds.append(count_events(ran))
+    assert keys == []
+    assert trees[0] == trees[1] and kinds[0] == kinds[1]
+    assert wait_until(lambda: not nodes.work_left("one") and not nodes.work_left("two"), "the nodes are idle")
+
+
+@pytest.mark.parametrize("kind", [WORKER, RAYLET])
+def test_killed_node_costs_nothing(nodes: Nodes, tmp_path: Path, kind: str) -> None:
+    """Its two tasks are done elsewhere with the replies that were paid: each was asked for once."""
+    place, model = make_place(tmp_path, FILES), Model(*FILES)
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *WORDS, server=server)
+        wait_until(lambda: server.count() == 4, "all agents have asked")
+        agents = list(nodes.work_left("one"))
+        nodes.signal("one", kind, signal.SIGKILL)
+        assert all_gone(agents)
+        model.released.set()
+        ran = running.end()
+        assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
+    assert count_attempts(ran) == [1, 1, 2, 2]
+    assert ran.summary["usage"]["requests"] == 4
+    assert_clean(ran)
+    if kind == RAYLET:
+        nodes.end("one")
+        nodes.join("one", 2)
+
+
+def test_killed_run_leaves_no_work_on_nodes_and_resumes_on_one_machine(nodes: Nodes, tmp_path: Path) -> None:
+    place, model = make_place(tmp_path, FILES), Model("m2.py", "m3.py")
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *WORDS, server=server)
+        wait_until(lambda: running.said(1).count(": applied") == 2 and server.count() == 4, "two tasks are done")
+        running.child.kill()
+        running.child.wait()
+        wait_until(lambda: not nodes.work_left("one") and not nodes.work_left("two"), "the nodes are idle")
+        model.released.set()
+        ran = place.run("resume", "--cluster=", server=server, **nodes.for_runs)
+        assert (ran.code, ran.verdicts) == (0, ["applied"] * 4), ran.err
+        # What was in flight is asked again; what was paid is not.
+        assert [sum(is_about(request, name) for request in server.requests) for name in FILES] == [1, 1, 2, 2]
+
+
+def test_stranger_can_neither_look_nor_join_nor_run(nodes: Nodes, tmp_path: Path) -> None:
+    place, token = make_place(tmp_path, FILES), tmp_path / "token"
+    token.write_text("f" * 64)
+    token.chmod(0o600)
+    wrong = {"RAY_AUTH_TOKEN_PATH": str(token)}
+    for words in (("list", nodes.address), ("join", nodes.address, "--slots", "1", "--dir", str(tmp_path / "dir"))):
+        asked = nodes.ask(*words, **wrong)
+        assert asked.returncode == 2 and "does not answer: " in asked.stderr and "InvalidAuthToken" in asked.stderr
+    with ModelServer(appends("# done")) as server:
+        ran = nodes.run(place, *WORDS, server=server, **wrong)
+        assert ran.code == 2 and "cannot be used" in ran.err and server.count() == 0
+    token.chmod(0o644)
+    assert "Other users can read the cluster's token" in nodes.ask("list", nodes.address, **wrong).stderr
+
+
+@needs_clis
+def test_node_with_another_aider_is_refused_at_joining(nodes: Nodes, tmp_path: Path) -> None:
+    aider = BIN.parent / "forgepair/bin/aider"
+    asked = nodes.ask("join", nodes.address, "--dir", str(tmp_path), AIDER_BIN=str(aider))
+    assert asked.returncode == 2
+    assert asked.stderr.splitlines()[-1] == (
+        f"aider-orchestrator: This machine cannot join {nodes.address}. It has forgepair_1.0.3, and the head has "
+        "aider-chat_0.86.2: install that there."
+    )
+
+
+def test_list_names_the_nodes(nodes: Nodes) -> None:
+    lines = nodes.ask("list", nodes.address).stdout.splitlines()
+    alive = sorted(line.split()[:2] + line.split()[3:5] for line in lines if "gone" not in line)
+    assert alive == [["head", "head", "0", "slots"], ["one", "node", "2", "slots"], ["two", "node", "2", "slots"]]
+
+
+@pytest.mark.soak
+def test_frozen_node_is_given_up_and_its_late_work_is_refused(nodes: Nodes, tmp_path: Path) -> None:
+    place, model = make_place(tmp_path, FILES), Model(*FILES)
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *WORDS, server=server)
+        wait_until(lambda: server.count() == 4, "all agents have asked")
+        frozen = nodes.signal("one", "", signal.SIGSTOP)
+        model.released.set()
+        ran = running.end()
+        assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: not nodes.work_left("one"), "the node is idle")
+        assert server.count() == 4
+    assert count_attempts(ran) == [1, 1, 2, 2] and ran.summary["usage"]["requests"] == 4
+    assert len(place.git("log", "--format=%H", "--all").split()) == 5
+    assert_clean(ran)
+    nodes.end("one")
+    nodes.join("one", 2)
+
+
+@pytest.mark.soak
+def test_budget_holds_while_nodes_are_killed(nodes: Nodes, tmp_path: Path) -> None:
+    # So many that a request's reservation, ten times of what it costs, fits into the budget.
+    files = {f"m{number}.py": f"x = {number}\n" for number in range(30)}
+    words = (*WORDS[:3], "--agents", "30", "--files", *files, "--model", "openai/gpt-6.1-sol")
+    place = make_place(tmp_path, files)
+    with ModelServer(appends("# done")) as server:
+        whole = nodes.run(place, *words, server=server).summary["usage"]["cost"]
+    place, model = make_place(tmp_path / "again", files), Model(*files)
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *words, "--budget", f"{whole * 0.6:.4f}", server=server)
+        wait_until(lambda: server.count() >= 1, "an agent has asked")
+        for name in ("one", "two"):
+            nodes.signal(name, WORKER, signal.SIGKILL)
+        model.released.set()
+        ran = running.end()
+    usage = ran.summary["usage"]
+    assert ran.code == 6 and 0 < usage["cost"] <= whole * 0.6 and usage["overshoot"] == 0
+
+
+@pytest.mark.soak
+def test_sixty_four_tasks_on_three_nodes_make_the_tree_of_one_machine(nodes: Nodes, tmp_path: Path) -> None:
+    files = {f"m{number}.py": f"x = {number}\n" for number in range(64)}
+    words = (*WORDS[:3], "--agents", "64", "--files", *files, "--model", "openai/gpt-6.1-sol")
+    nodes.join("three", 4)
+    trees = []
+    for number, more in enumerate(((), ("--cluster", nodes.address))):
+        place = make_place(tmp_path / str(number), files)
+        with ModelServer(appends("# done"), latency=0.5) as server:
+            ran = place.run(*words, *more, server=server, **nodes.for_runs)
+            assert (ran.code, set(ran.verdicts), server.count()) == (0, {"applied"}, 64), ran.err
+        trees.append(place.git("rev-parse", "HEAD^{tree}"))
+    nodes.end("three")
+    assert trees[0] == trees[1]
+
+
+@pytest.mark.soak
+def test_lost_head_of_the_cluster_ends_the_run_resumable(tmp_path: Path) -> None:
+    with open_nodes({"one": 2}) as own:
+        place, model = make_place(tmp_path, FILES), Model("m2.py", "m3.py")
+        with ModelServer(model) as server:
+            running = own.begin(place, *WORDS, server=server)
+            wait_until(lambda: server.count() >= 3, "agents have asked")
+            own.signal("head", GCS, signal.SIGKILL)
+            ran = running.end()
+            assert ran.code in (0, 6), ran.err
+            model.released.set()
+            again = place.run("resume", "--cluster=", server=server, **own.for_runs)
+            assert (again.code, again.verdicts) == (0, ["applied"] * 4), again.err

@@ -57,7 +57,7 @@ ray: .tools/ray/ready
 	$(RUN) -m pip install -q --disable-pip-version-check --no-deps --target .tools/ray "$(RAY)" msgpack
 	@touch $@
 
-soak: $(VENV)/ready
+soak: $(VENV)/ready ray
 	SOAK=1 $(PYTEST) --tier soak
 
 check: $(VENV)/ready

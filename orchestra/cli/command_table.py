@@ -16,7 +16,6 @@ EXAMPLES = (
     '"Add a password reset by e-mail" --test-cmd "pytest -q"',
     '"Rename User to Account" --files src --max-agents 4',
     "--change @request.md --budget 5 --dry-run",
-    'plan "Move the shop to async"',
 )
 EXIT_CODES = """\
 exit codes:
@@ -57,6 +56,10 @@ COMMANDS = {
     "execute": Command("run", "carry out a plan", starts_run=True),
     "combine": Command("shard", "combine what the shards of a plan have done", starts_run=True),
     "submit": Command("plan", "add a task to the list that `run` carries out"),
+    "worker": Command("worker", "let several machines work for one run, as a Ray cluster"),
+    "worker head": Command("worker", "start a cluster on this machine"),
+    "worker join": Command("worker", "make this machine a node of a cluster"),
+    "worker list": Command("worker", "list the nodes of a cluster"),
     "status": Command("runs", "show a run's progress or result"),
     "resolve": Command("resume", "decide about a task that needs you", starts_run=True),
     "interrupt": Command("steer", "stop one task, until you decide about it"),
@@ -76,10 +79,6 @@ COMMANDS = {
     "diff": Command("diff", "show what a run or a task changed"),
     "report": Command("report", "write the report of a run"),
     "serve": Command("serve", "show runs in the browser, and serve the API"),
-    "worker": Command("worker", "let several machines work for one run, as a Ray cluster"),
-    "worker head": Command("worker", "start a cluster on this machine"),
-    "worker join": Command("worker", "make this machine a node of a cluster"),
-    "worker list": Command("worker", "list the nodes of a cluster"),
     "clean": Command("clean", "delete what finished runs have left"),
     "export": Command("archive", "write a run into one file"),
     "import": Command("archive", "read an exported run"),

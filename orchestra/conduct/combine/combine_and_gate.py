@@ -21,7 +21,7 @@ class CombinedCommits:
     """One linear commit per task on top of a base. `conflicts`: also those that a merge solved. What needs a task that
     is left out is `excluded`.
 
-    `touched`: the tasks that have changed each file so far.
+    `touched`: what has changed each file so far.
     """
 
     run: Run
@@ -30,7 +30,7 @@ class CombinedCommits:
     commits: dict[int, str] = field(default_factory=dict)
     conflicts: list[Conflict] = field(default_factory=list)
     excluded: dict[int, str] = field(default_factory=dict)
-    touched: dict[str, list[int]] = field(default_factory=dict)
+    touched: dict[str, list[TaskResult]] = field(default_factory=dict)
 
     @property
     def unsolved(self) -> list[Conflict]:
@@ -65,8 +65,8 @@ class CombinedCommits:
         parent, message, before = parent_commit(context, result), self.run.commit_message(task), self.head
         head, merged = await combine_commit(trees, before, parent, result.commit, message, self.choose)
         if merged.conflicts:
-            others = dict.fromkeys(other for path in merged.conflicts for other in self.touched.get(path, []))
-            self.conflicts.append(Conflict(result, parent, before, head, merged, tuple(others)))
+            others = {each.task.id: each for path in merged.conflicts for each in self.touched.get(path, [])}
+            self.conflicts.append(Conflict(result, parent, before, head, merged, tuple(others.values())))
         if merged.tree:
             self.head = self.commits[task.id] = head
         return bool(merged.tree)
@@ -94,7 +94,7 @@ async def combine_commits(run: Run, base: str, results: Sequence[TaskResult], ch
             layer = (await read_layers(context.git, [(made.head, old_head)]))[made.head]
         ground.add(layer)
         for path in record.changed:
-            made.touched.setdefault(path, []).append(task.id)
+            made.touched.setdefault(path, []).append(result)
     await made.apply(free, changes)
     return made
 

@@ -1,5 +1,6 @@
 """Prove merges of conflicting edits by the gates, and remember which were proven and which were refuted."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Conflict:
     """A task's commit that git could not merge: what came of it, and between which commits.
 
     `before`: the combination without it. `after`: the one with it, if a merge was taken. `parent`: under its commit.
+    `others`: those below it that changed the same files.
     """
 
     result: TaskResult
@@ -34,7 +36,7 @@ class Conflict:
     before: str
     after: str
     merge: MergeResult
-    others: tuple[int, ...]
+    others: tuple[TaskResult, ...]
 
 
 @dataclass
@@ -46,7 +48,8 @@ class MergeProofs:
     proven: set[Key] = field(default_factory=set)
     refuted: dict[Key, str] = field(default_factory=dict)
     failures: dict[Key, CheckFailure] = field(default_factory=dict)
-    noticed: set[int] = field(default_factory=set)  # tasks without whose edits tests fail
+    noticed: set[str] = field(default_factory=set)  # commits of tasks without whose edits tests fail
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)  # two tasks may build on the same merge
 
     def choose(self, proposals: Sequence[ProposedMerge]) -> ProposedMerge | None:
         """Choose the most trusted merge that was not refuted."""
@@ -54,6 +57,10 @@ class MergeProofs:
 
     async def prove(self, head: str, conflicts: Sequence[Conflict]) -> bool:
         """Prove the merges below `head`, or refute one: then another one must be chosen."""
+        async with self.lock:
+            return await self.prove_each(head, conflicts)
+
+    async def prove_each(self, head: str, conflicts: Sequence[Conflict]) -> bool:
         unproven = [each for each in conflicts if each.merge.taken and each.merge.taken.key not in self.proven]
         whole = await self.gating.check(head, "merged") if unproven else GateResults()
         for each in unproven:
@@ -67,7 +74,7 @@ class MergeProofs:
 
     async def find_refutation(self, conflict: Conflict, taken: ProposedMerge, whole: GateResults) -> str:
         """Return why the merge is not proven, in a clause; empty if it is."""
-        ours, theirs = self.names_of(conflict.others), self.names_of([conflict.result.task.id])
+        ours, theirs = self.names_of(conflict.others), self.names_of([conflict.result])
         asking = prove_merge(trust_of(taken), (ours, theirs))
         side = next(asking)
         while True:
@@ -95,19 +102,19 @@ class MergeProofs:
 
     async def check_without(self, conflict: Conflict, taken: ProposedMerge, side: Side) -> MergeCheck:
         """Check the tree without one side's edit of the files in conflict: its tests must notice."""
-        tasks = {conflict.result.task.id} if side is Side.THEIRS else {*conflict.others}
-        if tasks and tasks <= self.noticed:
+        commits = {each.commit for each in ([conflict.result] if side is Side.THEIRS else conflict.others)}
+        if commits and commits <= self.noticed:
             return MergeCheck("tests fail without each of them")
         lost = await drop_edit(self.run.context, conflict.after, taken.files, side)
         gates = [gate for gate in self.gating.binding_gates if gate.kind in PROVING]
         label = f"merge-task{conflict.result.task.id}-without-{side}"
         checked = await self.gating.check(lost, label, gates=gates)
-        if not checked.ok and len(tasks) == 1:
-            self.noticed |= tasks
+        if not checked.ok and len(commits) == 1:
+            self.noticed |= commits
         return MergeCheck("" if checked.ok else checked.sentence)
 
-    def names_of(self, tasks: Sequence[int]) -> str:
-        return join_some([self.run.state.report.tasks[task].agent for task in tasks]) or "the others"
+    def names_of(self, results: Sequence[TaskResult]) -> str:
+        return join_some([self.run.state.report.tasks[each.task.id].agent for each in results]) or "the others"
 
     async def emit_decisions(self, conflicts: Sequence[Conflict]) -> None:
         """Emit what was decided about each conflict."""
@@ -120,7 +127,7 @@ class MergeProofs:
             diff = await diff_files(self.run.context.git, each.before, each.after, each.merge.conflicts)
             decided = events.ConflictDecided(
                 files=each.merge.conflicts,
-                others=tuple(self.run.state.report.tasks[task].agent for task in each.others),
+                others=tuple(self.run.state.report.tasks[other.task.id].agent for other in each.others),
                 tried=tuple(tried),
                 taken=each.merge.taken.name if each.merge.taken else "",
                 diff=diff[:MOST_DIFF],
@@ -137,11 +144,9 @@ class MergeProofs:
 
     async def teach(self, conflict: Conflict) -> CheckFailure:
         """Describe for the task's next attempt what the other tasks were to do, what they did, and what failed."""
-        tasks = {task.id: task for task in self.run.state.plan.tasks}
         parts = ["Another task changed the same file. Your work begins from its result: do yours so that both hold."]
         for other in conflict.others:
-            part = task_part(tasks[other].brief) if other in tasks else ""
-            parts.append(f"The other task: {self.run.state.report.tasks[other].title}\n{part[:MOST_BRIEF]}".strip())
+            parts.append(f"The other task: {other.task.title}\n{task_part(other.task.brief)[:MOST_BRIEF]}".strip())
         diff = await diff_files(self.run.context.git, conflict.parent, conflict.before, conflict.merge.conflicts)
         parts.append(f"What is changed there already:\n{diff[:MOST_OTHER]}")
         known = [self.failures[each.key] for each in conflict.merge.proposals if each.key in self.failures]

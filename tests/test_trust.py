@@ -70,7 +70,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "lint-cmd": [("make lint", True)],
     "type-cmd": [("make types", True)],
     "gate": [(["docs=make docs"], True)],
-    "gate-cache": [(["tests=off", "lint=on"], True), (["off"], True)],
+    "gate-cache": [(["tests=off"], True), (["off"], True), (["lint=on"], False), (["on"], False)],
     "detect": [(False, True)],
     "strict": [(True, True)],
     "require-tests": [(True, True)],

@@ -35,6 +35,7 @@ def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tu
         if key_of(f) in table and (why := find_objection(f, table[key_of(f)], file.origin, is_tracked)):
             refused[key_of(f)] = why
             del table[key_of(f)]
+    refused |= screen_gate_cache(table)
     models = [*screen_models(table, base), *screen_roles(table, base, is_tracked, refused)]
     why = "it chooses another provider, or a model that costs more or has no known price"
     refused |= dict.fromkeys(models, why)
@@ -42,6 +43,19 @@ def screen_file(file: SettingsFile, base: Settings, is_tracked: IsTracked) -> tu
     used = {name: value for name, value in table.items() if name not in (PRICES_TABLE, ROLES) or value}
     needed = tuple(name for name in models if is_model_asked(name, table, base))
     return SettingsFile(file.origin, table), CommittedFile(file.origin, used, refused, needed)
+
+
+def screen_gate_cache(table: dict[str, Any]) -> dict[str, str]:
+    """Remove from the table what vouches for a check: only `off` makes the verdict no weaker. Return the objection."""
+    given = table.get("gate-cache", [])
+    entries = given if isinstance(given, list) else [given]
+    kept = [entry for entry in entries if str(entry).rpartition("=")[2].strip() != "on"]
+    if len(kept) == len(entries):
+        return {}
+    table |= {"gate-cache": kept}
+    if not kept:
+        del table["gate-cache"]
+    return {"gate-cache": "only you can vouch that a check depends on nothing but its tree"}
 
 
 def overridden_keys(base: Settings) -> set[str]:

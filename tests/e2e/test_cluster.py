@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +24,13 @@ from tests.support.runs import KEYS, Ran, assert_clean, make_place, read_proc
 pytestmark = [needs_ray, pytest.mark.soak]
 FILES = {f"m{number}.py": f"x = {number}\n" for number in range(4)}
 WORDS = ("--change", "Add a line", "--no-prd", "--agents", "4", "--files", *FILES, "--model", "openai/gpt-6.1-sol")
+
+
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """A folder whose path leaves room for Ray's sockets, which the folder of a test may not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +138,12 @@ def test_killed_run_leaves_no_work_on_nodes_and_resumes_on_one_machine(nodes: No
         assert [sum(is_about(request, name) for request in server.requests) for name in FILES] == [1, 1, 2, 2]
 
 
-def test_stranger_can_neither_look_nor_join_nor_run(nodes: Nodes, tmp_path: Path) -> None:
+def test_stranger_can_neither_look_nor_join_nor_run(nodes: Nodes, tmp_path: Path, short_folder: str) -> None:
     place, token = make_place(tmp_path, FILES), tmp_path / "token"
     token.write_text("f" * 64)
     token.chmod(0o600)
     wrong = {"RAY_AUTH_TOKEN_PATH": str(token)}
-    for words in (("list", nodes.address), ("join", nodes.address, "--slots", "1", "--dir", str(tmp_path / "dir"))):
+    for words in (("list", nodes.address), ("join", nodes.address, "--slots", "1", "--dir", short_folder)):
         asked = nodes.ask(*words, **wrong)
         assert asked.returncode == 2 and "does not answer: " in asked.stderr and "InvalidAuthToken" in asked.stderr
     with ModelServer(appends("# done")) as server:
@@ -146,9 +154,9 @@ def test_stranger_can_neither_look_nor_join_nor_run(nodes: Nodes, tmp_path: Path
 
 
 @needs_clis
-def test_node_with_another_aider_is_refused_at_joining(nodes: Nodes, tmp_path: Path) -> None:
+def test_node_with_another_aider_is_refused_at_joining(nodes: Nodes, short_folder: str) -> None:
     aider = BIN.parent / "forgepair/bin/aider"
-    asked = nodes.ask("join", nodes.address, "--dir", str(tmp_path), AIDER_BIN=str(aider))
+    asked = nodes.ask("join", nodes.address, "--dir", short_folder, AIDER_BIN=str(aider))
     assert asked.returncode == 2
     assert asked.stderr.splitlines()[-1] == (
         f"aider-orchestrator: This machine cannot join {nodes.address}. It has forgepair_1.0.3, and the head has "

@@ -32,8 +32,9 @@ from pathlib import Path
 
 from orchestra.judge.merge_proof import MergeCheck, Side, prove_merge
 from orchestra.merging.trust import Trust
+from orchestra.workspace.git import Git
 from orchestra.workspace.merge import ask_git_version, merge_objects
-from orchestra.workspace.reconcile import ProposedMerge, propose_trees
+from orchestra.workspace.reconcile import ProposedMerge, drop_edit, propose_trees
 from orchestra.workspace.repository import open_repository
 from orchestra.workspace.trees import Trees
 
@@ -289,7 +290,7 @@ async def merge_pairs(project: Project, pairs: Sequence[tuple[Feature, Feature]]
         proposals = await propose_trees(trees, project.base, one, two)
         tally.counts["conflicts"] += 1
         tally.counts["by form"] += bool(proposals and proposals[0].trust < Trust.BY_TESTS)
-        said = decide(project, (ours, theirs), own, proposals, tally) if tests else f"{len(proposals)} proposals"
+        said = await decide(project, (ours, theirs), own, proposals, tally) if tests else f"{len(proposals)} proposals"
         tally.counts["no proposal"] += not proposals
         tally.seconds += time.monotonic() - began
         if show:
@@ -297,7 +298,7 @@ async def merge_pairs(project: Project, pairs: Sequence[tuple[Feature, Feature]]
     return tally
 
 
-def decide(
+async def decide(
     project: Project,
     pair: tuple[Feature, Feature],
     own: Mapping[int, OwnTests],
@@ -309,7 +310,7 @@ def decide(
     single = not all(side.hidden for side in sides)
     why = ""
     for proposal in proposals:
-        why = prove(project, pair, own, proposal)
+        why = await prove(project, pair, own, proposal)
         if why:
             continue
         failed = failing(project, pair, proposal.tree, [side.hidden for side in sides])
@@ -330,11 +331,16 @@ def decide(
     return f"refused: {why}" if proposals else "no proposal"
 
 
-def prove(project: Project, pair: tuple[Feature, Feature], own: Mapping[int, OwnTests], proposal: ProposedMerge) -> str:
+async def prove(
+    project: Project, pair: tuple[Feature, Feature], own: Mapping[int, OwnTests], proposal: ProposedMerge
+) -> str:
     asking = prove_merge(proposal.trust, (f"feature{pair[0].number}", f"feature{pair[1].number}"))
     side = next(asking)
     while True:
-        tree = proposal.tree if side is Side.NEITHER else drop_edit(project, proposal, side)
+        tree = proposal.tree
+        if side is not Side.NEITHER:
+            index = project.folder / "index"
+            tree = await drop_edit(Git(project.root), index, tree, proposal.files, ours=side is Side.OURS)
         seen = [
             own[each.number].seen | (own[each.number].old if side is Side.NEITHER else frozenset()) for each in pair
         ]
@@ -352,16 +358,6 @@ def failing(project: Project, pair: tuple[Feature, Feature], tree: str, wanted: 
         outcomes = project.run(tree, feature) if names else {}
         found += sorted(name for name in names if not outcomes.get(name))
     return found
-
-
-def drop_edit(project: Project, proposal: ProposedMerge, side: Side) -> str:
-    index = project.folder / "index"
-    git(project.root, "read-tree", proposal.tree, index=index)
-    for file in proposal.files:
-        _, ours, theirs, _ = file.blobs
-        info = f"100644,{theirs if side is Side.OURS else ours},{file.path}"
-        git(project.root, "update-index", "--cacheinfo", info, index=index)
-    return git(project.root, "write-tree", index=index).decode().strip()
 
 
 def git(root: Path, *words: str, input: bytes = b"", index: Path | None = None) -> bytes:

@@ -250,13 +250,8 @@ def version_folders(manager: Path, seen: Surroundings) -> list[Path]:
     paths = [manager / files[0], *(seen.checkout / name for name in files[1:])]
     texts += [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()]
     names = re.findall(r"[\w.+-]+", " ".join(texts)) or [""]
-    found = [
-        path
-        for name in names
-        for folder in ("versions", "installs/python")
-        for path in (manager / folder).glob(f"{name}*")
-    ]
-    return found or [*manager.glob("versions/*"), *manager.glob("installs/python/*")]
+    found = [path for name in names for folder in INSTALLS for path in (manager / folder).glob(f"{name}*")]
+    return found or [path for folder in INSTALLS for path in manager.glob(f"{folder}/*")]
 
 
 def base_packages(settings: Path) -> Iterator[Path]:

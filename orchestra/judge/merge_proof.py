@@ -20,7 +20,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class MergeCheck:
-    """The tests of a tree: `failure` says what both edits together break, in a sentence. `ran`: a test did."""
+    """The tests of a tree: `failure` says what fails, in a sentence; empty if nothing does. `ran`: a test did."""
 
     failure: str = ""
     ran: bool = True

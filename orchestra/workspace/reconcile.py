@@ -5,7 +5,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
+from orchestra.judge.decisive_files import is_test_path
 from orchestra.merging.candidates import propose_merges
 from orchestra.merging.trust import Candidate, Trust
 from orchestra.workspace.git import Git, split_nul
@@ -117,9 +119,30 @@ async def merged_by_texts(git: Git, conflicts: Mapping[str, Stages], choice: Map
         blob = await git.text("hash-object", "-w", "--stdin", input=text)
         entries.append(f"{merged_mode(conflicts[path])} {blob} 0\t".encode() + os.fsencode(path) + b"\0")
         blobs = (*stage_blobs(conflicts[path]), blob)
-        files.append(MergedFile(path, blobs, candidate.name, candidate.trust, candidate.reason))
+        # Of tests it is enough that those of both sides are there and pass.
+        trust = min(candidate.trust, Trust.BY_STRUCTURE) if is_test_path(path) else candidate.trust
+        files.append(MergedFile(path, blobs, candidate.name, trust, candidate.reason))
     await git.raw("update-index", "-z", "--index-info", input=b"".join(entries))
     return ProposedMerge(await git.text("write-tree"), tuple(files))
+
+
+async def drop_edit(git: Git, index: Path, commit: str, files: Sequence[MergedFile], *, ours: bool) -> str:
+    """Return the tree without one side's edit of the merged files: ours, or theirs. Tests keep both."""
+    git, entries = git.with_env(GIT_INDEX_FILE=str(index)), list[bytes]()
+    await git.raw("read-tree", commit)
+    for file in files:
+        if is_test_path(file.path):
+            continue
+        mode = (await git.text("ls-files", "-s", "--", file.path)).split()[0]
+        _, mine, yours, _ = file.blobs
+        entries.append(f"{mode} {yours if ours else mine} 0\t".encode() + os.fsencode(file.path) + b"\0")
+    await git.raw("update-index", "-z", "--index-info", input=b"".join(entries))
+    return await git.text("write-tree")
+
+
+async def diff_files(git: Git, old: str, new: str, paths: Sequence[str]) -> str:
+    options = ("--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
+    return await git.text("diff", *options, old, new, "--", *paths)
 
 
 def merged_mode(stages: Stages) -> str:

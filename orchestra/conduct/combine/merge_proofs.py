@@ -1,22 +1,19 @@
 """Prove merges of conflicting edits by the gates, and remember which were proven and which were refuted."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestra import events
 from orchestra.conduct.checks.gating import PROVING, GateResults, Gating
-from orchestra.conduct.core.context import Context, Run, TaskResult
-from orchestra.judge.decisive_files import is_test_path
+from orchestra.conduct.core.context import Run, TaskResult
 from orchestra.judge.merge_proof import MergeCheck, Side, prove_merge
 from orchestra.judge.retry import CheckFailure
 from orchestra.merging.trust import Trust
 from orchestra.plan.brief import task_part
 from orchestra.wording import join_some
-from orchestra.workspace.git import Git
 from orchestra.workspace.merge import MergeResult
-from orchestra.workspace.reconcile import MergedFile, ProposedMerge
+from orchestra.workspace.reconcile import ProposedMerge, diff_files, drop_edit
 
 MOST_DIFF = 8_000  # characters of a diff in an event
 MOST_BRIEF, MOST_OTHER = 800, 2_000  # characters about another task in a lesson
@@ -75,7 +72,7 @@ class MergeProofs:
     async def find_refutation(self, conflict: Conflict, taken: ProposedMerge, whole: GateResults) -> str:
         """Return why the merge is not proven, in a clause; empty if it is."""
         ours, theirs = self.names_of(conflict.others), self.names_of([conflict.result])
-        asking = prove_merge(trust_of(taken), (ours, theirs))
+        asking = prove_merge(taken.trust, (ours, theirs))
         side = next(asking)
         while True:
             check = await (self.check_without(conflict, taken, side) if side else self.check_both(conflict, whole))
@@ -88,7 +85,7 @@ class MergeProofs:
         """Check the tree with both edits. What one of them breaks alone is not the fault of their merge."""
         taken, label = conflict.merge.taken, f"merge-task{conflict.result.task.id}"
         assert taken
-        if whole.ok and trust_of(taken) < Trust.BY_TESTS:
+        if whole.ok and taken.trust < Trust.BY_TESTS:
             return MergeCheck(ran=whole.tests_ran)
         both = await self.gating.check(conflict.after, label)
         if both.ok:
@@ -105,7 +102,9 @@ class MergeProofs:
         commits = {each.commit for each in ([conflict.result] if side is Side.THEIRS else conflict.others)}
         if commits and commits <= self.noticed:
             return MergeCheck("tests fail without each of them")
-        lost = await drop_edit(self.run.context, conflict.after, taken.files, side)
+        git, index = self.run.context.git, self.run.context.folder / "merge.index"
+        tree = await drop_edit(git, index, conflict.after, taken.files, ours=side is Side.OURS)
+        lost = await git.commit_tree(tree, conflict.after, f"Without the edit of {side}\n")
         gates = [gate for gate in self.gating.binding_gates if gate.kind in PROVING]
         label = f"merge-task{conflict.result.task.id}-without-{side}"
         checked = await self.gating.check(lost, label, gates=gates)
@@ -152,27 +151,3 @@ class MergeProofs:
         known = [self.failures[each.key] for each in conflict.merge.proposals if each.key in self.failures]
         failure = known[-1] if known else CheckFailure()
         return CheckFailure(failure.failing, failure.output, "\n\n".join(parts))
-
-
-def trust_of(merge: ProposedMerge) -> Trust:
-    """Return how sure a merge is. Of tests that both sides wrote it is enough that all are there and pass."""
-    return max(min(file.trust, Trust.BY_STRUCTURE) if is_test_path(file.path) else file.trust for file in merge.files)
-
-
-async def drop_edit(context: Context, commit: str, files: Sequence[MergedFile], side: Side) -> str:
-    """Commit the tree without one side's edit of the merged files. Tests keep both."""
-    git, entries = context.git.with_env(GIT_INDEX_FILE=str(context.folder / "merge.index")), list[bytes]()
-    await git.raw("read-tree", commit)
-    for file in files:
-        if is_test_path(file.path):
-            continue
-        mode = (await git.text("ls-files", "-s", "--", file.path)).split()[0]
-        _, ours, theirs, _ = file.blobs
-        entries.append(f"{mode} {theirs if side is Side.OURS else ours} 0\t".encode() + os.fsencode(file.path) + b"\0")
-    await git.raw("update-index", "-z", "--index-info", input=b"".join(entries))
-    return await git.commit_tree(await git.text("write-tree"), commit, f"Without the edit of {side}\n")
-
-
-async def diff_files(git: Git, old: str, new: str, paths: Sequence[str]) -> str:
-    options = ("--no-renames", "--no-ext-diff", "--no-textconv", "--no-color")
-    return await git.text("diff", *options, old, new, "--", *paths)

@@ -11,7 +11,6 @@ from orchestra import events
 from orchestra.conduct.checks.gating import Gating
 from orchestra.conduct.checks.verifying import verify_tests
 from orchestra.conduct.combine.combine_and_gate import Combination, GuiltyResult, combine_and_gate
-from orchestra.conduct.combine.merge_proofs import trust_of
 from orchestra.conduct.core.context import Run, TaskResult
 from orchestra.conduct.loop.human import ask_about_waiting_tasks
 from orchestra.conduct.loop.scheduler import Scheduler
@@ -169,8 +168,9 @@ async def catch_up_with_branch(run: Run, gating: Gating, head: str, onto: str) -
     taken: list[ProposedMerge] = []
 
     def choose(proposals: Sequence[ProposedMerge]) -> ProposedMerge | None:
-        taken.extend([each for each in proposals if trust_of(each) < Trust.BY_TESTS][:1])
-        return taken[-1] if taken and taken[-1] in proposals else None
+        sure = next((each for each in proposals if each.trust < Trust.BY_TESTS), None)
+        taken.extend([sure] if sure else [])
+        return sure
 
     made, conflicts = await rebase_commits(run.services.trees, onto, head, choose)
     if conflicts:
@@ -183,7 +183,7 @@ async def catch_up_with_branch(run: Run, gating: Gating, head: str, onto: str) -
         return "", f"on its new commits {failed}, so nothing could check it"
     if not checked.ok:
         return "", f"on its new commits {checked.sentence.rstrip('.')}"
-    unproven = [each for each in taken if trust_of(each) is not Trust.BY_FORMAT and not checked.tests_ran]
+    unproven = [each for each in taken if each.trust is not Trust.BY_FORMAT and not checked.tests_ran]
     if unproven:
         return "", f"its new commits conflict with the result in {paths_of(unproven)}, and {NO_TEST} with both merged"
     if taken:

@@ -421,7 +421,7 @@ def time_phrase(report: Report) -> str:
 
 
 def format_cost(used: Usage) -> str:
-    return "unknown" if used.dollars is None else format_usd(used.dollars)
+    return "unknown" if used.paid is None else format_usd(used.paid)
 
 
 def suggested_commands(report: Report) -> list[tuple[str, str, str]]:

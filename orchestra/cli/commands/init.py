@@ -15,6 +15,7 @@ from orchestra.cli.commands.doctor import ask_for_key, check_env_file, write_key
 from orchestra.cli.launch import Story
 from orchestra.cli.load import FILE, SCRIPT, read_settings
 from orchestra.cli.parser import CommandParser
+from orchestra.cli.provide_aider import offer_aider_environment
 from orchestra.conduct.core.locations import find_repository
 from orchestra.errors import OrchestraError, UsageError, signal_exit_code
 from orchestra.gates.detect import choose_gates, detect_gates
@@ -52,6 +53,7 @@ def cmd_init(arguments: Namespace, story: Story) -> int:
 
 def ask_all(settings: Settings, story: Story) -> None:
     repository = asyncio.run(find_repository(settings))
+    offer_aider_environment(settings)
     healthy = asyncio.run(print_problems(settings, repository.root))
     model = choose_model(settings)
     has_google_key = offer_keys(settings, repository.root, model)

@@ -108,6 +108,24 @@ def test_installer_gets_its_settings_and_no_keys() -> None:
     assert installer_environment(kept | dropped | {"UV_PYTHON": "3.13", "PYTHONHOME": "/"}) == kept
 
 
+def test_set_up_of_a_clone_finds_the_same(tmp_path: Path, newer: dict[str, str]) -> None:
+    """What `make demo` uses where the usual Python is a newer one."""
+    path, home = Path(newer["PATH"]), Path(newer["HOME"])
+    script = ["sh", str(ROOT / "tools/find_python.sh")]
+
+    def find() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(script, env=newer, capture_output=True, text=True, check=False)
+
+    write_program(path / "python3", "exit 1")
+    assert find().returncode == 1 and find().stderr.startswith("Python 3.11 or 3.12 with its venv module is needed")
+    write_program(path / "uv", 'test "$2" = find && echo /uv/python')
+    assert find().stdout == "/uv/python\n"
+    by_pyenv = write_program(home / ".pyenv/versions/3.12.4/bin/python", "exit 0")
+    assert find().stdout == f"{by_pyenv}\n"
+    usual = write_program(path / "python3.11", "exit 0")
+    assert find().stdout == f"{usual}\n"
+
+
 # --- making it ------------------------------------------------------------------------------------------------------
 
 

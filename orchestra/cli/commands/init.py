@@ -18,7 +18,7 @@ from orchestra.cli.parser import CommandParser
 from orchestra.cli.provide_aider import offer_aider_environment
 from orchestra.conduct.core.locations import find_repository
 from orchestra.errors import OrchestraError, UsageError, signal_exit_code
-from orchestra.gates.detect import choose_gates, detect_gates
+from orchestra.gates.detect import choose_gates, detect_gates, remaining_unusable
 from orchestra.gates.inspection import inspect_repository
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
@@ -60,7 +60,7 @@ def ask_all(settings: Settings, story: Story) -> None:
     offer_settings_file(settings, repository, model, has_google_key)
     offer_ci_file(repository.root)
     if healthy and confirm("See it work on a sample repository, without a key?"):
-        cmd_demo(Namespace(folder=None), story)
+        cmd_demo(Namespace(folder=None, yes=False), story)
     files = "" if has_google_key else " --files PATH"
     print_plain(f'\nNext: aider-orchestrator "what to change"{files} --dry-run')
 
@@ -122,10 +122,13 @@ def offer_keys(settings: Settings, folder: Path, model: catalogue.Model) -> bool
 def offer_settings_file(settings: Settings, repository: Repository, model: catalogue.Model, use_prd: bool) -> None:
     """Show the checks of the repository, ask for the test command, and write what differs from the defaults."""
     files = asyncio.run(repository.entries())
-    gates = choose_gates(settings, detect_gates(inspect_repository(repository.root, files, os.environ)).gates)
-    print_plain("Checks of each result:" if gates else "No tests, linters or type checkers were found here.")
+    detected = detect_gates(inspect_repository(repository.root, files, os.environ))
+    gates = choose_gates(settings, detected.gates)
+    print_plain("Checks of each result:" if gates else "No tests, linters or type checkers were found that work here.")
     for gate in gates:
         print_plain(f"  {gate.name}: {gate.command}")
+    for unusable in remaining_unusable(settings, detected.unusable):
+        print_plain(f"  {unusable.note}")
     tests = ask(f"Test command (Enter: {'these' if gates else 'none'}): ")
     values: dict[str, object] = {"model": model.name} if model.name != settings.model_name else {}
     values |= {"test-cmd": tests} if tests else {}

@@ -13,7 +13,7 @@ from orchestra.cli.command_io import print_plain, terminal_width
 from orchestra.cli.commands.demo import cmd_demo
 from orchestra.cli.commands.doctor import ask_for_key, check_env_file, write_keys
 from orchestra.cli.launch import Story
-from orchestra.cli.load import FILE, SCRIPT, read_settings
+from orchestra.cli.load import FILE, read_settings
 from orchestra.cli.parser import CommandParser
 from orchestra.cli.provide_aider import offer_aider_environment
 from orchestra.conduct.core.locations import find_repository
@@ -26,6 +26,7 @@ from orchestra.wording import wrap_line
 from orchestra.workspace.git import ask_git
 from orchestra.workspace.repository import Repository
 
+EXAMPLES = Path(__file__).parents[1] / "ci_files"  # links to examples, so that the wheel has them
 CI_FILES = {
     "github": ("github-dispatch.yml", ".github/workflows/change.yml", "name the action's repository in place of OWNER"),
     "gitlab": ("gitlab-ci.yml", ".gitlab-ci.yml", "name this program's repository in place of OWNER"),
@@ -142,8 +143,8 @@ def offer_ci_file(root: Path) -> None:
     """Offer the example for the host of the repository's remote."""
     remotes = ask_git(root, "remote", "-v") or ""
     for host, (example, target, remark) in CI_FILES.items():
-        if host in remotes and (SCRIPT / "examples" / example).is_file():
-            offer_file(root / target, (SCRIPT / "examples" / example).read_text("utf-8"), remark)
+        if host in remotes:
+            offer_file(root / target, (EXAMPLES / example).read_text("utf-8"), remark)
 
 
 def offer_file(path: Path, text: str, remark: str = "") -> None:

@@ -96,6 +96,7 @@ def test_demo_and_dashboard_run_from_the_wheel(installed: Installed, place: Plac
     made = environment_folder(env)
     assert f"aider-chat 0.86.2 is in {made}" in shown
     check_dashboard(alone, tmp_path / "first", env)
+    call(alone.with_name("python"), "-c", "from orchestra.merging.trees import parse_text as p; assert p('a.ts', 'a;')")
     # A clean environment that has Aider beside the program, as on Python 3.11 and 3.12.
     call(installed.uv, "pip", "install", "--quiet", "--python", str(made / "bin/python"), str(installed.wheel))
     beside = made / "bin/aider-orchestrator"

@@ -81,8 +81,9 @@ models: $(VENV)/ready
 tape: $(VENV)/ready
 	$(RUN) -m tools.make_tape
 
+# Of the docs: ONLY=demo makes one group of them. Look at what has changed.
 pictures: $(VENV)/ready
-	PICTURES=docs/images $(RUN) -m pytest -q -p no:cacheprovider tests/e2e/test_dashboard_screens.py -k pictures
+	$(RUN) -m tools.make_pictures $(ONLY)
 
 reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference

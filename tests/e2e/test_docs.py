@@ -19,12 +19,12 @@ from orchestra.cli.command_table import COMMANDS
 from orchestra.handover.host_client import SIGNATURE, sign_content
 from orchestra.settings import flag_of, option_fields
 from tests.support.ci_runner import bash
-from tests.support.docs import PAGES, ROOT, blocks, commands, fenced, named_flags
+from tests.support.docs import HOW_TO, PAGES, ROOT, blocks, commands, fenced, named_flags
 from tests.support.edits import appends, knows
 from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, make_place
 
-README, HOW_TO, TUTORIAL = ROOT / "README.md", ROOT / "docs/how-to.md", ROOT / "docs/tutorial.md"
+README, TUTORIAL = ROOT / "README.md", ROOT / "docs/tutorial.md"
 PROJECT = ROOT / "orchestra/demo_project"
 
 

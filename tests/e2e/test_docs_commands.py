@@ -20,11 +20,13 @@ from orchestra.journal import jsonl
 from tests.e2e.test_docs import shims
 from tests.e2e.test_main_job import prd_text
 from tests.support.ci_runner import bash
-from tests.support.docs import NO_COMMANDS, PAGES, ROOT, commands_of, is_command, sections
+from tests.support.docs import HOW_TO, NO_COMMANDS, PAGES, ROOT, commands_of, fenced, is_command, sections
 from tests.support.edits import Respond, appends, gemini_prd
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.runs import Place, make_place
+from tests.support.shell import Shell, shell
 
+__all__ = ["shell"]
 pytestmark = pytest.mark.thorough
 
 FILES = {
@@ -45,6 +47,9 @@ PLAN = "\n".join(
     f'[[task]]\nid = "t{n}"\nbrief = "Say hi in src/{name}.py"\nfiles = ["src/{name}.py"]\n'
     for n, name in enumerate("abc")
 )
+
+
+[WHO] = [block for found in sections(HOW_TO).values() for block in found if block.startswith("{")]
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,7 @@ UNDONE = "tests/e2e/test_docs.py::test_run_is_undone_by_its_last_lines"
 PLANNED = "tests/e2e/test_plans.py::test_from_an_empty_folder_to_a_program_with_passing_tests"
 SECTIONS = {
     "… choose the files": Section({"src/web.ts": "export const web = 1;\n"}),
-    "… see who gets what, and change it": Section(
-        {"who.json": '{"agent1": ["src/a.py", "src/b.py"], "agent2": ["src/c.py"]}'}
-    ),
+    "… see who gets what, and change it": Section({"who.json": WHO}),
     "… give worktrees what git does not track": Section(
         {"Makefile": "generate:\n\techo made >made.txt\n", "package.json": '{"scripts": {"test": "true"}}'},
         first="mkdir node_modules .venv; echo A=1 >.env.test",
@@ -114,6 +117,7 @@ SECTIONS = {
         codes={"": 5, "--abandon": 5, "--take": 0},
         elsewhere={"interrupt ": "tests/e2e/test_human.py::test_interrupted_it_waits_and_the_others_go_on"},
     ),
+    "… let several tasks change one file": Section(first=RUN),
     "… look at runs": Section(
         first=RUN, elsewhere={"--otel": "tests/test_spans.py::test_collector_gets_the_run"}
     ),
@@ -172,6 +176,23 @@ def test_every_block_is_of_a_section_that_runs_or_is_named() -> None:
     assert SECTIONS.keys() <= headings
     others = [block for page in PAGES for found in sections(page).values() for block in found if not is_command(block)]
     assert {start for start in NO_COMMANDS if any(block.startswith(start) for block in others)} == NO_COMMANDS.keys()
+
+
+SETTINGS = [
+    block
+    for page in PAGES
+    for block in (*(each for found in sections(page).values() for each in found), *fenced(page, "toml"))
+    if re.search(r"^\[[a-z]", block, re.MULTILINE) and "[[task]]" not in block
+]
+
+
+@pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.partition("\n")[0])
+def test_settings_of_the_docs_are_taken(block: str, shell: Shell) -> None:
+    """An unknown name or value would be refused with exit code 2."""
+    shell.place.write({"aider-orchestrator.toml": block, "docs/security-engineer.md": "You look for holes.\n"})
+    shell.place.git("add", "-A")
+    said = shell.run("config", "show", "--trust-repo")
+    assert (said.code, said.err) == (0, "")
 
 
 def list_sections() -> list[ParameterSet]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+HOW_TO = ROOT / "docs/how-to.md"
 # How an indented block begins that is no command, and what it is instead.
 NO_COMMANDS = {
     "{": "a file in JSON",

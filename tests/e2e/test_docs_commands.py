@@ -78,6 +78,13 @@ EXEC = "tests/e2e/test_exec_agent.py::test_command_works_like_an_agent_and_its_d
 CANCELLED = f"{STEERING}::test_cancel_from_another_terminal_ends_every_process_and_the_run_can_be_resumed"
 UNDONE = "tests/e2e/test_docs.py::test_run_is_undone_by_its_last_lines"
 PLANNED = "tests/e2e/test_plans.py::test_from_an_empty_folder_to_a_program_with_passing_tests"
+# Commands that stand in several sections.
+ELSEWHERE = {"doctor --fix": "tests/test_doctor.py::test_fix_writes_what_was_typed_where_only_the_user_reads_it"}
+# What fenced blocks are. Only README's lines to install are commands.
+FENCED = {
+    **{"python": "code for a reader's own program", "yaml": "a workflow", "make": "a makefile", "toml": "a file"},
+    **{"mermaid": "a drawing", "sh": "tests/e2e/test_install.py"},
+}
 SECTIONS = {
     "… choose the files": Section({"src/web.ts": "export const web = 1;\n"}),
     "… see who gets what, and change it": Section({"who.json": WHO}),
@@ -131,10 +138,7 @@ SECTIONS = {
     "… clean up after runs": Section(first=RUN, instead={"20261120_174258": "RUN"}),
     "… record a run, and run it again without a provider": Section(),
     "… set up a repository, and find out what is missing": Section(
-        elsewhere={
-            "init": "tests/e2e/test_init.py::test_init_writes_what_was_agreed_to",
-            "doctor --fix": "tests/test_doctor.py::test_fix_writes_what_was_typed_where_only_the_user_reads_it",
-        }
+        elsewhere={"init": "tests/e2e/test_init.py::test_init_writes_what_was_agreed_to"}
     ),
     "… read and share the reports of a run": Section(first=RUN),
     "… hand the result over": Section(
@@ -164,8 +168,8 @@ SECTIONS = {
 
 
 def test_each_test_that_is_named_runs_such_a_command() -> None:
-    for heading, section in SECTIONS.items():
-        for part, test in section.elsewhere.items():
+    for heading, elsewhere in {"": ELSEWHERE, **{name: each.elsewhere for name, each in SECTIONS.items()}}.items():
+        for part, test in elsewhere.items():
             path, _, name = test.partition("::")
             assert f"def {name}(" in (ROOT / path).read_text("utf-8"), (heading, part, test)
 
@@ -176,6 +180,13 @@ def test_every_block_is_of_a_section_that_runs_or_is_named() -> None:
     assert SECTIONS.keys() <= headings
     others = [block for page in PAGES for found in sections(page).values() for block in found if not is_command(block)]
     assert {start for start in NO_COMMANDS if any(block.startswith(start) for block in others)} == NO_COMMANDS.keys()
+
+
+def test_fenced_blocks_are_no_commands() -> None:
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert set(re.findall(r"(?m)^```(\w+)$", text)) <= FENCED.keys(), page
+        assert "```sh\n" not in text.replace(text.partition("## Install\n")[2].partition("\n## ")[0], ""), page
 
 
 SETTINGS = [
@@ -216,7 +227,7 @@ def test_commands_of_a_section(heading: str, commands: Sequence[str], tmp_path: 
         env = place.environment(server, PATH=path, BROWSER="true", PAGER="cat")
         run_shell(section.first, place, env)
         for command in commands:
-            if any(part in command for part in section.elsewhere):
+            if any(part in command for part in (*section.elsewhere, *ELSEWHERE)):
                 continue
             place.git("checkout", "-q", "-f", "main")
             place.git("reset", "-q", "--hard", start)

@@ -52,10 +52,12 @@ def draw_demo() -> str:
     return draw_terminal(choose_lines(board, last))
 
 
-def count_states(frame: str) -> tuple[int, float]:
-    """How much a board tells: in how many states its agents are, and how much they have spent."""
+def count_states(frame: str) -> tuple[bool, int, float]:
+    """How much a board tells: whether some tasks are done and others are not, the states of the agents, the money."""
     text = plain(frame)
-    return len(set(STATES.findall(text))), sum(map(float, re.findall(r"\$([\d.]+)", text)))
+    progress = re.findall(r" (\d+) of (\d+) ", text)
+    is_between = any(0 < int(done) < int(tasks) for done, tasks in progress)
+    return is_between, len(set(STATES.findall(text))), sum(map(float, re.findall(r"\$([\d.]+)", text)))
 
 
 def choose_lines(board: str, last: str) -> list[str]:

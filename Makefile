@@ -17,6 +17,7 @@ help:
 	@echo "make serve   the dashboard of this repository's runs, in the browser"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
+	@echo "make pictures  the pictures of the docs"
 	@echo "make house   the sizes of the product's code, and what passes a limit"
 	@echo "make reference   what is made from the program's own tables and imports"
 

@@ -63,7 +63,20 @@ def test_figures_of_the_proofs_are_those_of_their_pages() -> None:
         r"\[(\d+) conflicts that people had solved\]\([^)]*\): (\d+) % are merged by form, (\d+) % of these", README
     )
     assert re.search(rf"\| all \| [\d,]+ \| {conflicts} \|", BENCHMARKS)
+    assert "None lost or doubled anything." in BENCHMARKS
     assert f"{by_form} % of git's conflicts are solved by form, and\n{alike} % of these as people did" in BENCHMARKS
+
+
+def test_replayed_commits_are_those_of_the_table() -> None:
+    [said] = re.findall(r"(\d+) real commits of (\d+) repositories, replayed: (\d+) trees are equal", README)
+    table = BENCHMARKS.partition("## Real commits, replayed")[2].partition("\n## ")[0]
+    rows = [cells(line) for line in table.splitlines() if re.match(r"\| [\w-]+(/[\w-]+)? \| \d", line)]
+    *repositories, total = [[int(cell) for cell in row[1:]] for row in rows]
+    assert total == [sum(column) for column in zip(*repositories, strict=True)]
+    commits, *_, equal, unsayable, different = total
+    assert commits == equal + unsayable + different
+    assert said == (str(commits), str(len(repositories)), str(equal))
+    assert commits >= 60 and len(repositories) >= 8
 
 
 def test_demo_costs_what_its_picture_says() -> None:

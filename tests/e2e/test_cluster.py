@@ -21,7 +21,7 @@ from tests.support.processes import all_gone
 from tests.support.ray_nodes import GCS, RAYLET, WORKER, Nodes, needs_ray, open_nodes
 from tests.support.runs import KEYS, Ran, assert_clean, make_place, read_proc
 
-pytestmark = [needs_ray, pytest.mark.soak]
+pytestmark = [needs_ray, pytest.mark.thorough]
 FILES = {f"m{number}.py": f"x = {number}\n" for number in range(4)}
 WORDS = ("--change", "Add a line", "--no-prd", "--agents", "4", "--files", *FILES, "--model", "openai/gpt-6.1-sol")
 
@@ -170,6 +170,7 @@ def test_list_names_the_nodes(nodes: Nodes) -> None:
     assert alive == [["head", "head", "0", "slots"], ["one", "node", "2", "slots"], ["two", "node", "2", "slots"]]
 
 
+@pytest.mark.soak
 def test_frozen_node_is_given_up_and_its_late_work_is_refused(nodes: Nodes, tmp_path: Path) -> None:
     place, model = make_place(tmp_path, FILES), Model(*FILES)
     with ModelServer(model) as server:
@@ -190,6 +191,7 @@ def test_frozen_node_is_given_up_and_its_late_work_is_refused(nodes: Nodes, tmp_
     nodes.join("one", 2)
 
 
+@pytest.mark.soak
 def test_budget_holds_while_nodes_are_killed(nodes: Nodes, tmp_path: Path) -> None:
     # So many that a request's reservation, ten times of what it costs, fits into the budget.
     files = {f"m{number}.py": f"x = {number}\n" for number in range(30)}
@@ -209,6 +211,7 @@ def test_budget_holds_while_nodes_are_killed(nodes: Nodes, tmp_path: Path) -> No
     assert ran.code == 6 and 0 < usage["cost"] <= whole * 0.6 and usage["overshoot"] == 0
 
 
+@pytest.mark.soak
 def test_sixty_four_tasks_on_three_nodes_make_the_tree_of_one_machine(nodes: Nodes, tmp_path: Path) -> None:
     files = {f"m{number}.py": f"x = {number}\n" for number in range(64)}
     words = (*WORDS[:3], "--agents", "64", "--files", *files, "--model", "openai/gpt-6.1-sol")
@@ -224,6 +227,7 @@ def test_sixty_four_tasks_on_three_nodes_make_the_tree_of_one_machine(nodes: Nod
     assert trees[0] == trees[1]
 
 
+@pytest.mark.soak
 def test_lost_head_of_the_cluster_ends_the_run_resumable(tmp_path: Path) -> None:
     with open_nodes({"one": 2}) as own:
         place, model = make_place(tmp_path, FILES), Model("m2.py", "m3.py")

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections import Counter
@@ -18,7 +19,7 @@ from tests.support.edits import appends
 from tests.support.load import wait_until
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.processes import all_gone
-from tests.support.ray_nodes import GCS, RAYLET, WORKER, Nodes, needs_ray, open_nodes
+from tests.support.ray_nodes import GCS, RAY, RAYLET, WORKER, Nodes, needs_ray, open_nodes
 from tests.support.runs import KEYS, Ran, assert_clean, make_place, read_proc
 
 pytestmark = [needs_ray, pytest.mark.thorough]
@@ -151,6 +152,17 @@ def test_stranger_can_neither_look_nor_join_nor_run(nodes: Nodes, tmp_path: Path
         assert ran.code == 2 and "cannot be used" in ran.err and server.count() == 0
     token.chmod(0o644)
     assert "Other users can read the cluster's token" in nodes.ask("list", nodes.address, **wrong).stderr
+
+
+@pytest.mark.soak
+def test_server_that_is_no_ray_ends_the_run_before_anything_is_paid(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with ModelServer(appends("# done")) as server, socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        ran = place.run(*WORDS, "--cluster", address, server=server, PYTHONPATH=str(RAY), RAY_AUTH_TOKEN="f" * 64)
+        assert (ran.code, server.count(), ran.logs.exists()) == (2, 0, False)
+    why = f"The cluster at {address} cannot be used: Ray did not connect within 120 s."
+    assert ran.err.splitlines()[-1] == f"aider-orchestrator: {why}"  # before it are warnings of Ray
 
 
 @needs_clis

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestra.errors import ClusterUnavailable, HostLost, UsageError
-from orchestra.hosts.cluster import NodeLink, NodeOffer, note_exception
 from orchestra.hosts.node import NodeWorker
 from orchestra.hosts.node_messages import NodeVersions
+from orchestra.hosts.remote_node import NodeLink, NodeOffer, note_exception
 
 Result = TypeVar("Result")
 SLOT = "aider_slot"  # the resource of a node: how many agents may work there

@@ -1,9 +1,11 @@
 """A run on the nodes of a Ray cluster: the same result as on one machine, also when nodes are lost."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import socket
+import sqlite3
 import tempfile
 import threading
 from collections import Counter
@@ -12,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.events import AttemptStarted, Note
+from orchestra.events import AttemptStarted, GateStarted, Note
 from orchestra.journal import jsonl
 from tests.support.clis import BIN, needs_clis
 from tests.support.edits import appends
-from tests.support.load import wait_until
+from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.processes import all_gone
 from tests.support.ray_nodes import GCS, RAY, RAYLET, WORKER, Nodes, needs_ray, open_nodes
@@ -137,6 +139,47 @@ def test_killed_run_leaves_no_work_on_nodes_and_resumes_on_one_machine(nodes: No
         assert (ran.code, ran.verdicts) == (0, ["applied"] * 4), ran.err
         # What was in flight is asked again; what was paid is not.
         assert [sum(is_about(request, name) for request in server.requests) for name in FILES] == [1, 1, 2, 2]
+
+
+def test_gates_of_tasks_run_on_nodes_and_only_the_head_fails_them(nodes: Nodes, tmp_path: Path) -> None:
+    """One passes on a node. One fails there, because that machine lacks something, and passes at the head."""
+    place = make_place(tmp_path, FILES)
+    words = (*WORDS[:3], "--agents", "1", "--files", "m0.py", "--gate", "where=true", "--model", "openai/gpt-6.1-sol")
+    with ModelServer(appends("# done")) as server:
+        there = ("--gate", 'here=test -n "$ONLY_AT_THE_HEAD"')
+        ran = nodes.run(place, *words, *there, server=server, ONLY_AT_THE_HEAD="1")
+        assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"], 1), ran.err
+    stamp = ran.summary["timestamp"]
+    assert (ran.logs / f"where_task1-1_{stamp}.txt").read_text().startswith("(It ran on node ")
+    assert not (ran.logs / f"here_task1-1_{stamp}.txt").read_text()
+    events = jsonl.read_run_log(ran.logs, stamp).events
+    payloads = [event.payload for event in events]
+    begun = Counter((one.name, one.tree) for one in payloads if isinstance(one, GateStarted))
+    assert begun["where", "task1-1"] == begun["here", "task1-1"] == 1
+    (note,) = (
+        event.payload.text for event in events if isinstance(event.payload, Note) and "here" in event.payload.text
+    )
+    with contextlib.closing(sqlite3.connect(ran.logs / "orchestra.db")) as store:
+        assert ("where",) not in store.execute("SELECT gate FROM gate_runs").fetchall()  # its environment is unknown
+    assert note.startswith("here failed on node ") and note.endswith("and passes here: it runs only here from now on.")
+
+
+def test_node_that_joins_once_leaves_after_its_first_run(nodes: Nodes, tmp_path: Path) -> None:
+    """Until then its worktrees are in the folder that it was given."""
+    nodes.join("guest", 2, "--once")
+    files = {f"m{number}.py": f"x = {number}\n" for number in range(6)}
+    words = (*WORDS[:3], "--agents", "6", "--files", *files, "--model", "openai/gpt-6.1-sol")
+    place, model = make_place(tmp_path, files), Model(*files)
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *words, server=server)
+        wait_until(lambda: server.count() == 6, "all agents have asked")
+        assert len(list((nodes.folder / "guest").glob("aider-orchestrator-node-*/work/*/tree"))) == 2
+        model.released.set()
+        ran = running.end()
+        assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 6, 6), ran.err
+    assert nodes.commands.pop("guest").wait(within()) == 0
+    assert all_gone(list(nodes.processes("guest")))
+    assert not list((nodes.folder / "guest").glob("aider-orchestrator-*"))
 
 
 def test_stranger_can_neither_look_nor_join_nor_run(nodes: Nodes, tmp_path: Path, short_folder: str) -> None:

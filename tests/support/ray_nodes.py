@@ -57,8 +57,8 @@ class Nodes:
             )
         wait_until(lambda: self.has_begun(name), f"{name} has begun")
 
-    def join(self, name: str, slots: int) -> None:
-        self.start(name, "join", self.address, "--slots", str(slots))
+    def join(self, name: str, slots: int, *words: str) -> None:
+        self.start(name, "join", self.address, "--slots", str(slots), *words)
 
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.out").read_text("utf-8")

@@ -31,6 +31,7 @@ def add_worker_head_arguments(parser: CommandParser) -> None:
 def add_worker_join_arguments(parser: CommandParser) -> None:
     add_cluster_argument(parser)
     parser.add_argument("--address", metavar="IP", default="", help="this machine's address (default: Ray finds it)")
+    parser.add_argument("--once", action="store_true", help="end after the first run that this machine has worked for")
     add_node_arguments(parser, "what cores and memory allow")
 
 
@@ -47,7 +48,9 @@ def add_node_arguments(parser: CommandParser, default_slots: str) -> None:
     text = f"how many agents may work here at once (default: {default_slots})"
     parser.add_argument("--slots", metavar="N", type=int, default=None, help=text)
     parser.add_argument("--name", metavar="NAME", default="", help="the node's name (default: the machine's)")
-    parser.add_argument("--dir", metavar="FOLDER", default="", help="where its files are kept meanwhile")
+    parser.add_argument(
+        "--dir", metavar="FOLDER", default="", help="where its worktrees and other files are kept meanwhile"
+    )
 
 
 def cmd_worker_head(arguments: Namespace) -> int:
@@ -83,7 +86,7 @@ def cmd_worker_join(arguments: Namespace) -> int:
     ray_start.check_address(host, os.environ)
     slots = machine_capacity(measure_machine()) if arguments.slots is None else arguments.slots
     own_address = arguments.address or (host if is_loopback(host) else "")
-    node = ray_start.RayNode(arguments.name, slots, own_address, cluster=cluster)
+    node = ray_start.RayNode(arguments.name, slots, own_address, cluster=cluster, once=arguments.once)
     return start_node(
         arguments, node, partial(print_plain, f"This machine works for the runs of {cluster}, {slots} agents at once.")
     )

@@ -26,7 +26,7 @@ SLOT = "aider_slot"  # the resource of a node: how many agents may work there
 ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 INSTALL = "Install it on each machine: pip install 'aider-orchestrator[ray]'."
 VERSION_LABEL = "aider-orchestrator-"  # of a node, with the name of a version
-TRY_SECONDS, CONNECT_SECONDS, END_SECONDS = 10.0, 60.0, 10.0
+TRY_SECONDS, CONNECT_SECONDS, END_SECONDS = 10.0, 60.0, 5.0
 MOST_CONNECT_SECONDS = 120.0  # Ray itself would try for ever
 ALIVE = 0  # the state of a node in Ray's tables
 # Ray ends a process that has not reached the head's server for so long. Ours must end by itself, with a report.
@@ -44,6 +44,34 @@ def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     return host == "localhost"
+
+
+def find_addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return the addresses of a host; none if its name is unknown here."""
+    with contextlib.suppress(ValueError):
+        return [ipaddress.ip_address(host.strip("[]"))]
+    with contextlib.suppress(OSError, UnicodeError):
+        return [ipaddress.ip_address(str(found[4][0])) for found in socket.getaddrinfo(host, None)]
+    return []
+
+
+def check_address(host: str, environ: Mapping[str, str]) -> None:
+    """Refuse a public network without TLS: a token does not encrypt."""
+    for address in find_addresses(host):
+        if address.is_unspecified:
+            raise UsageError(f"{host} stands for every interface.", hint="Give one private address of this machine.")
+        if not address.is_private and environ.get("RAY_USE_TLS") != "1":
+            hint = "Use a private network or a VPN, or Ray's TLS (RAY_USE_TLS=1 with its certificates)."
+            raise UsageError(f"{host} is no private address, and nothing encrypts what nodes say.", hint=hint)
+
+
+def describe_protection(host: str, environ: Mapping[str, str]) -> str:
+    """Return in a clause what protects the way to a cluster that was not refused."""
+    if is_loopback(host):
+        return "it is on this machine alone"
+    if environ.get("RAY_USE_TLS") == "1":
+        return "Ray's TLS encrypts the way"
+    return "it is on a private network, which nothing encrypts"
 
 
 def client_environment(address: str) -> dict[str, str]:
@@ -223,6 +251,7 @@ async def connect_cluster(text: str) -> RayCluster:
     """Connect to a cluster of which this machine is a node, before anything is paid."""
     check_ray_installed()
     address = parse_cluster_address(text)
+    await call_in_thread(lambda: check_address(address.rpartition(":")[0], os.environ))
     check_token(os.environ)
     await call_in_thread(lambda: check_answers(address))
     os.environ.update(client_environment(address))

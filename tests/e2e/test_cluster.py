@@ -219,6 +219,12 @@ def test_node_with_another_aider_is_refused_at_joining(nodes: Nodes, short_folde
     )
 
 
+def test_doctor_says_what_protects_the_way(nodes: Nodes, tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    ran = place.run("doctor", ORCHESTRA_CLUSTER=nodes.address, **nodes.for_runs)
+    assert f"{nodes.address} answers; it is on this machine alone; only you can read its token" in ran.out
+
+
 def test_list_names_the_nodes(nodes: Nodes) -> None:
     lines = nodes.ask("list", nodes.address).stdout.splitlines()
     alive = sorted(line.split()[:2] + line.split()[3:5] for line in lines if "gone" not in line)

@@ -56,10 +56,10 @@ def add_node_arguments(parser: CommandParser, default_slots: str) -> None:
 def cmd_worker_head(arguments: Namespace) -> int:
     """Start a cluster on this machine, with a token that its nodes must have. Ctrl-C ends it."""
     from orchestra.hosts import ray_start
-    from orchestra.hosts.ray_cluster import check_ray_installed, check_token
+    from orchestra.hosts.ray_cluster import check_address, check_ray_installed, check_token
 
     check_ray_installed()
-    ray_start.check_address(arguments.address, os.environ)
+    check_address(arguments.address, os.environ)
     token = ray_start.make_token(os.environ)
     check_token(os.environ)
     cluster = f"{arguments.address}:{arguments.port}"
@@ -76,14 +76,20 @@ def cmd_worker_join(arguments: Namespace) -> int:
     """Let this machine work for the runs of a cluster. Ctrl-C ends that; what was at work here is done elsewhere."""
     from orchestra.conduct.core.slots import measure_machine
     from orchestra.hosts import ray_start
-    from orchestra.hosts.ray_cluster import check_ray_installed, check_token, is_loopback, parse_cluster_address
+    from orchestra.hosts.ray_cluster import (
+        check_address,
+        check_ray_installed,
+        check_token,
+        is_loopback,
+        parse_cluster_address,
+    )
     from orchestra.plan.sizing import machine_capacity
 
     check_ray_installed()
     cluster = parse_cluster_address(arguments.cluster)
     check_token(os.environ)
     host = cluster.rpartition(":")[0]
-    ray_start.check_address(host, os.environ)
+    check_address(host, os.environ)
     slots = machine_capacity(measure_machine()) if arguments.slots is None else arguments.slots
     own_address = arguments.address or (host if is_loopback(host) else "")
     node = ray_start.RayNode(arguments.name, slots, own_address, cluster=cluster, once=arguments.once)

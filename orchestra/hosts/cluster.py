@@ -161,19 +161,20 @@ class ClusterHost:
                 node = Node(offer, link, self.git, self.gateway, {self.order.base: None}, lost)
                 if problem := await node.call("prepare", self.order, seconds=START_SECONDS):
                     return self.leave_out(offer, problem)
+                node.start(node.serve())  # the pack of a large repository takes longer than the node's lease
                 await node.send_pack(await self.pack_of_base())
                 await node.call("start", seconds=START_SECONDS)
             self.nodes[offer.id] = node
             if not self.ready.done():
                 self.ready.set_result(time.monotonic())
             self.tell(f"Node {offer.name} is ready, with {offer.slots} slots.")
-            node.start(node.serve())
             node.lost.add_done_callback(lambda lost: self.forget(node, lost.result()))
         except (OrchestraError, TimeoutError) as error:
             self.count_loss(offer, str(error).removesuffix(".") or "it did not get ready in time")
         finally:
             if node is not None and offer.id not in self.nodes:
-                await node.link.end()
+                node.lose("it could not be opened")
+                await node.close()
             del self.opening[offer.id]
             self.wake()
 

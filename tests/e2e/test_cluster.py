@@ -2,10 +2,13 @@
 
 import contextlib
 import dataclasses
+import json
 import os
+import re
 import signal
 import socket
 import sqlite3
+import subprocess
 import tempfile
 import threading
 from collections import Counter
@@ -14,15 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.events import AttemptStarted, GateStarted, Note
+from orchestra.events import AttemptStarted, GateStarted, Note, event_record
 from orchestra.journal import jsonl
 from tests.support.clis import BIN, needs_clis
-from tests.support.edits import appends
+from tests.support.edits import appends, knows
 from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.processes import all_gone
 from tests.support.ray_nodes import GCS, RAY, RAYLET, WORKER, Nodes, needs_ray, open_nodes
 from tests.support.runs import KEYS, Ran, assert_clean, make_place, read_proc
+from tests.support.sharding import archives_of, clone_job, make_sharded, run_shard, tree_of
 
 pytestmark = [needs_ray, pytest.mark.thorough]
 FILES = {f"m{number}.py": f"x = {number}\n" for number in range(4)}
@@ -286,6 +290,90 @@ def test_sixty_four_tasks_on_three_nodes_make_the_tree_of_one_machine(nodes: Nod
         trees.append(place.git("rev-parse", "HEAD^{tree}"))
     nodes.end("three")
     assert trees[0] == trees[1]
+
+
+# What differs between two runs of one plan: times, hosts, the order of what happens at once, and names made by chance.
+VARYING_KEYS = {"pid", "options", "number"}
+VARYING_TEXT = re.compile(r"[0-9a-f]{16,}|\d{8}_\d{6}|/tmp/[^\s\"]+")
+
+
+def without_varying(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: without_varying(each) for key, each in value.items() if key not in VARYING_KEYS}
+    if isinstance(value, list | tuple):
+        return [without_varying(each) for each in value]
+    if isinstance(value, str):
+        return VARYING_TEXT.sub("#", value)
+    return "a float" if isinstance(value, float) else value
+
+
+def list_events(ran: Ran) -> list[str]:
+    """The events of a run in an order that does not depend on what ended first."""
+    events = jsonl.read_run_log(ran.logs, ran.summary["timestamp"]).events
+    records = (
+        [event.kind, event.task, event.attempt, without_varying(event_record(event)["data"])]
+        for event in events
+        if event.kind != Note.kind
+    )
+    return sorted(json.dumps(record, sort_keys=True) for record in records)
+
+
+@pytest.mark.soak
+def test_one_machine_three_nodes_and_four_shards_make_the_same(nodes: Nodes, tmp_path: Path) -> None:
+    files = {f"part{letter}.py": f"value = {number}\n" for number, letter in enumerate("abcdefgh")}
+    wanted = {path: f"{text}more = True\n" for path, text in files.items()}
+    place = make_sharded(tmp_path, files, {"partb": ["parta"], "partd": ["partc"]})
+    nodes.join("three", 2)
+    with ModelServer(knows(wanted, set())) as server:
+        assert place.run("plan", "shard", "many", "--into", "4").code == 0
+        alone = clone_job(place, "alone").run("execute", "many", server=server, **nodes.for_runs)
+        spread = nodes.run(clone_job(place, "spread"), "execute", "many", server=server)
+        shards = [run_shard(place, f"{number}/4", server) for number in range(1, 5)]
+        combined = clone_job(place, "combined").run("combine", "many", *archives_of(place), OPENAI_API_KEY="")
+    nodes.end("three")
+    assert [ran.code for ran in (alone, spread, *shards, combined)] == [0] * 7
+    assert tree_of(alone.place) == tree_of(spread.place) == tree_of(combined.place)
+    assert list_events(spread) == list_events(alone)
+    # A combining run loads no Aider, and goes on with what the shards began.
+    kinds = [set(count_events(ran).items()) for ran in (alone, combined)]
+    assert kinds[0] ^ kinds[1] == {(("aider_ready", None), 1), (("run_resumed", None), 1)}
+
+
+@pytest.mark.soak
+def test_large_repository_comes_to_nodes_and_a_full_disk_leaves_one_out(nodes: Nodes, tmp_path: Path) -> None:
+    """200 MB, more than what one node has room for. Its tasks are done elsewhere, and are no failed attempts."""
+    if subprocess.run(["unshare", "--map-root-user", "--mount", "true"]).returncode:
+        pytest.skip("no namespaces for a small disk")
+    files = {f"m{number}.py": f"x = {number}\n" for number in range(8)}
+    place, model = make_place(tmp_path, files), Model(*files)
+    for number in range(10):
+        place.write({f"large{number}.bin": os.urandom(20 << 20)})
+    place.commit()
+    nodes.join_with_disk("small", 4, 300)
+    words = (*WORDS[:3], "--agents", "8", "--files", *files, "--model", "openai/gpt-6.1-sol")
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *words, server=server)
+        wait_until(lambda: "Node small is left out: " in running.said(2), "the node is left out", seconds=300)
+        model.released.set()
+        ran = running.end()
+        assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 8, 8), ran.err
+    nodes.end("small")
+
+
+@pytest.mark.soak
+def test_node_that_is_lost_twice_is_left_out_and_named(nodes: Nodes, tmp_path: Path) -> None:
+    place, model = make_place(tmp_path, FILES), Model(*FILES)
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *WORDS, server=server)
+        wait_until(lambda: server.count() == 4, "all agents have asked")
+        nodes.signal("one", WORKER, signal.SIGKILL)
+        wait_until(lambda: running.said(2).count("Node one is ready") == 2, "the node is back")
+        nodes.signal("one", WORKER, signal.SIGKILL)
+        wait_until(lambda: "Node one is left out" in running.said(2), "the node is left out")
+        model.released.set()
+        ran = running.end()
+        assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
+    assert count_attempts(ran) == [1, 1, 2, 2]
 
 
 @pytest.mark.soak

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,16 +49,24 @@ class Nodes:
     def token(self) -> Path:
         return self.folder / "home/.ray/auth_token"
 
-    def start(self, name: str, *words: str) -> None:
+    def start(self, name: str, *words: str, before: Sequence[str] = ()) -> None:
+        """Start a `worker`, by the command `before` if there is one, and wait until it works."""
         with (self.folder / f"{name}.out").open("wb") as out:
             command = [sys.executable, str(PROGRAM), "worker", *words, "--name", name, "--dir", str(self.folder / name)]
+            command = [*before, *command]
             self.commands[name] = subprocess.Popen(
                 command, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
             )
         wait_until(lambda: self.has_begun(name), f"{name} has begun")
 
-    def join(self, name: str, slots: int, *words: str) -> None:
-        self.start(name, "join", self.address, "--slots", str(slots), *words)
+    def join(self, name: str, slots: int, *words: str, before: Sequence[str] = ()) -> None:
+        self.start(name, "join", self.address, "--slots", str(slots), *words, before=before)
+
+    def join_with_disk(self, name: str, slots: int, megabytes: int) -> None:
+        """Join with a folder on a disk of this size, which only this node sees."""
+        (self.folder / name).mkdir()
+        mount = f'mount -t tmpfs -o size={megabytes}m tmpfs {self.folder / name} && exec "$@"'
+        self.join(name, slots, before=("unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"))
 
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.out").read_text("utf-8")

@@ -186,15 +186,19 @@ class Gating:
     async def run_elsewhere(self, check: GateOrder) -> list[GateOutcome]:
         """Run gates on other machines, if there are any: several trees at once. Keep the outcomes of those that passed,
         and return the others: only this machine, where the base is judged too, decides that a gate fails."""
-        host, tree = self.run.services.host, await self.find_tree(check.commit)
+        host = self.run.services.host
         if not host.offloads_gates:
             return []
+        tree = await self.find_tree(check.commit)
         keys = {gate: outcome_key(tree, gate, check.paths) for gate in check.gates}
         gates = [gate for gate in check.gates if gate.kind != "syntax" and gate not in self.only_here]
         gates = [gate for gate in gates if (self.base, gate) not in self.hanging and keys[gate] not in self.outcomes]
+        if not gates:
+            return []
+        check, failed = dataclasses.replace(check, gates=tuple(gates)), list[GateOutcome]()
         reasons = await self.memory.find_keys(check)
         known = await self.memory.recall(check, reasons, again=False)
-        check, failed = dataclasses.replace(check, gates=tuple(g for g in gates if g not in known)), list[GateOutcome]()
+        check = dataclasses.replace(check, gates=tuple(gate for gate in gates if gate not in known))
 
         def emit_started(gate: Gate) -> None:
             self.emit_gate_started(check, gate)
@@ -210,15 +214,15 @@ class Gating:
         return failed
 
     def keep_gates_here(self, failed: Iterable[GateOutcome], checked: GateResults) -> None:
-        """Keep gates here that failed on another machine and pass on this one."""
+        """Keep gates here that failed on another machine and pass on this one, or fail on the base: they would fail on
+        other machines again, and run twice."""
         passed = {outcome.gate for outcome in checked.outcomes if outcome.passed}
         for outcome in failed:
-            if outcome.gate in passed:
+            name = f"{outcome.gate.name} failed on node {outcome.host}"
+            if outcome.gate in passed and outcome.gate not in self.only_here:
+                self.run.emit(events.Note(f"{name}, and passes here: it runs only here from now on."))
+            if outcome.gate in passed or checked.compared.get(outcome.gate.name, Comparison()).old:
                 self.only_here.add(outcome.gate)
-                text = (
-                    f"{outcome.gate.name} failed on node {outcome.host} and passes here: it runs only here from now on."
-                )
-                self.run.emit(events.Note(text))
 
     async def run_against_base(
         self,

@@ -73,11 +73,11 @@ def count_attempts(ran: Ran) -> list[int]:
     return sorted(count for (kind, _), count in count_events(ran).items() if kind == AttemptStarted.kind)
 
 
-def find_keys(nodes: Nodes) -> list[str]:
+def find_keys(nodes: Nodes, *names: str) -> list[str]:
     """Where a key of the user is: in the environment of a process of a node, or in a file of Ray's or ours."""
     keys = [value.encode() for value in KEYS.values()]
     found = []
-    for name in ("head", "one", "two"):
+    for name in names:
         # The command itself is started from the user's shell; what it starts has no key.
         pids = nodes.processes(name).keys() - {nodes.commands[name].pid}
         assert pids
@@ -97,7 +97,7 @@ def test_the_result_is_that_of_one_machine(nodes: Nodes, tmp_path: Path) -> None
             running = place.start(*WORDS, *words, server=server, **nodes.for_runs)
             wait_until(lambda server=server: server.count() == 4, "all agents have asked")  # type: ignore[misc]
             if words:
-                keys = find_keys(nodes)
+                keys = find_keys(nodes, "head", "one", "two")
             model.released.set()
             ran = running.end()
             assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
@@ -374,6 +374,29 @@ def test_node_that_is_lost_twice_is_left_out_and_named(nodes: Nodes, tmp_path: P
         ran = running.end()
         assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
     assert count_attempts(ran) == [1, 1, 2, 2]
+
+
+def make_certificates(folder: Path) -> dict[str, str]:
+    """Make what Ray's TLS needs, and return the variables that name it."""
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    key = "req -newkey rsa:2048 -nodes"
+    for words in (
+        f"{key} -x509 -keyout ca.key -out ca.crt -subj /CN=ca",
+        f"{key} -keyout node.key -out node.csr -subj /CN=node",
+        "x509 -req -in node.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out node.crt -extfile names",
+    ):
+        subprocess.run(["openssl", *words.split()], cwd=folder, check=True, capture_output=True)
+    named = {"SERVER_CERT": "node.crt", "SERVER_KEY": "node.key", "CA_CERT": "ca.crt"}
+    return {"RAY_USE_TLS": "1"} | {f"RAY_TLS_{name}": str(folder / file) for name, file in named.items()}
+
+
+@pytest.mark.soak
+def test_cluster_works_with_the_tls_of_ray(tmp_path: Path) -> None:
+    place = make_place(tmp_path, FILES)
+    with open_nodes({"one": 2}, make_certificates(tmp_path)) as own, ModelServer(appends("# done")) as server:
+        ran = own.run(place, *WORDS, server=server)
+        assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
+        assert find_keys(own, "head", "one") == []
 
 
 KILLS_ITS_NODE = """

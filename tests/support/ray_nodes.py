@@ -30,6 +30,7 @@ class Nodes:
 
     folder: Path
     port: int
+    more: Mapping[str, str] = field(default_factory=dict)  # variables of all who use the cluster
     commands: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -39,11 +40,16 @@ class Nodes:
     @property
     def environment(self) -> dict[str, str]:
         """For `worker`. The keys are a user's, whose shell has them."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), "PYTHONPATH": str(RAY)} | KEYS
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder / "home"),
+            "PYTHONPATH": str(RAY),
+            **self.more,
+        } | KEYS
 
     @property
     def for_runs(self) -> dict[str, Any]:
-        return {"PYTHONPATH": str(RAY), "RAY_AUTH_TOKEN_PATH": str(self.token), "AIDER_BIN": ""}
+        return {"PYTHONPATH": str(RAY), "RAY_AUTH_TOKEN_PATH": str(self.token), "AIDER_BIN": "", **self.more}
 
     @property
     def token(self) -> Path:
@@ -117,10 +123,10 @@ class Nodes:
 
 
 @contextmanager
-def open_nodes(slots: Mapping[str, int]) -> Iterator[Nodes]:
+def open_nodes(slots: Mapping[str, int], more: Mapping[str, str] | None = None) -> Iterator[Nodes]:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short, because of Ray's sockets
     (folder / "home").mkdir()
-    nodes = Nodes(folder, free_port())
+    nodes = Nodes(folder, free_port(), more or {})
     try:
         nodes.start("head", "head", "--port", str(nodes.port))
         for name, count in slots.items():

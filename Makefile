@@ -17,6 +17,7 @@ help:
 	@echo "make serve   the dashboard of this repository's runs, in the browser"
 	@echo "make change CHANGE=\"...\"     the real thing, with your keys"
 	@echo "make models  refresh the catalogue of models    make tape   record the demo's replies anew"
+	@echo "make pictures  the pictures of the docs"
 	@echo "make house   the sizes of the product's code, and what passes a limit"
 	@echo "make reference   what is made from the program's own tables and imports"
 
@@ -82,8 +83,9 @@ models: $(VENV)/ready
 tape: $(VENV)/ready
 	$(RUN) -m tools.make_tape
 
+# Of the docs: ONLY=demo makes one group of them. Look at what has changed.
 pictures: $(VENV)/ready
-	PICTURES=docs/images $(RUN) -m pytest -q -p no:cacheprovider tests/e2e/test_dashboard_screens.py -k pictures
+	$(RUN) -m tools.make_pictures $(ONLY)
 
 reference: $(VENV)/ready
 	$(RUN) -m tools.write_reference

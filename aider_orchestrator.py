@@ -34,9 +34,12 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
 
 async def carry_out(settings: Settings, past: "PreviousSessions | None") -> int:
     """Carry out a run from its preflight to its report."""
+    from orchestra.cli.provide_aider import provide_aider
     from orchestra.conduct.session.warmup import start_warmup
 
     combines_only = past is not None and past.combines_only
+    if not combines_only:
+        await provide_aider(settings)
     async with start_warmup(settings, works=not combines_only) as warmup:
         # Aider warms up in a process of its own while the rest of the program is imported.
         from orchestra.cli.ci import publish_in_ci

@@ -66,7 +66,7 @@ def replay(commit: Commit, agents: int, more: list[str], folder: Path) -> Outcom
                 command(*flags(commit, agents, folder), *more),
                 cwd=clone,
                 env=environment(folder / "home", server),
-                input=commit.message.encode(),
+                input=change(commit).encode(),
                 capture_output=True,
                 timeout=LIMIT,
             )
@@ -83,6 +83,14 @@ def parent_of(commit: Commit, place: Path) -> Path:
     git(commit.repository, "clone", "--quiet", "--shared", "--no-checkout", str(commit.repository), str(place))
     git(place, "checkout", "--quiet", "-B", "main", commit.parent)
     return place
+
+
+def change(commit: Commit) -> str:
+    """The commit's message. A PRD names files for the program only, so the ones that act by themselves (CI, build
+    scripts, tool settings) are named here, as a person would."""
+    if not any(file.new for file in commit.files):
+        return commit.message
+    return f"{commit.message}\n\nFiles: {', '.join(file.path for file in commit.files)}\n"
 
 
 def flags(commit: Commit, agents: int, folder: Path) -> list[str]:

@@ -1,3 +1,3 @@
 """Aider Orchestrator: many Aider agents, one repository, one honest result."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestra.gates.causes import is_own_module
 from orchestra.gates.compare import Comparison, compare_readings, noise_between, why_unproven
 from orchestra.gates.detect import DetectedGates, choose_gates, detect_gates, remaining_unusable
 from orchestra.gates.inspection import inspect_repository, missing_program
@@ -168,6 +169,16 @@ def test_a_new_test_file_that_needs_what_others_lack_is_put_down_to_the_machine(
     # Not if it is missing nowhere else, nor where tests ran before.
     assert clone.check(FOUND, {"tests/test_new.py": "import nope\n"})[1].new == {"tests/test_new.py"}
     assert clone.check(FOUND, {"tests/test_a.py": lacking})[1].new == {"tests/test_a.py"}
+
+
+@pytest.mark.thorough
+def test_new_test_file_of_a_package_that_is_not_built_is_put_down_to_the_machine(tmp_path: Path) -> None:
+    clone = Clone(tmp_path, SET_UPS["a compiled part of the package is not built"].files)
+    _, said = clone.check(FOUND, {"tests/test_new.py": "import fast\n\ndef test_new():\n    pass\n"})
+    assert not said.new and "_fast" in said.why
+    # A private module that has a file, or is to get one, is the project's own code.
+    assert is_own_module("fast._fast", ["fast/_fast.py"]) and not is_own_module("fast._fast", ["fast/core.py"])
+    assert is_own_module("fast.core", ["fast/__init__.py"]) and is_own_module("_fast", ["_fast.py"])
 
 
 @pytest.mark.thorough(but="one of many")

@@ -64,6 +64,20 @@ def test_closed_streams_are_no_bug(words: str, code: int, tmp_path: Path) -> Non
         assert (done.returncode, list(tmp_path.glob("*bug*"))) == (code, []), closed
 
 
+@pytest.mark.thorough
+def test_windows_gets_one_sentence() -> None:
+    """There the modules that only Unix has cannot be imported."""
+    script = (
+        "import sys\nsys.platform = 'win32'\n"
+        "sys.modules |= dict.fromkeys(('fcntl', 'termios', 'pwd', 'grp', 'resource', 'pty'))\n"
+        "import aider_orchestrator\nsys.exit(aider_orchestrator.main(['demo']))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=PROGRAM.parent, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.endswith("run it in WSL: `wsl --install`.\n")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["config", "show"], ["--nonsense"]])
 def test_nothing_heavy_is_imported_for_a_quick_answer(words: list[str], tmp_path: Path) -> None:
     """`--help` shall answer in less than 0.2 s of CPU: what these modules alone would take."""

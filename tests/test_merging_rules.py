@@ -26,6 +26,16 @@ class K:
 def a():
     return 1
 """
+DOOR = """class Door:
+    def close(self):
+        self.stack.close()
+        self.stack = Stack()
+"""
+CLOSE_SLOWLY = """        self.close_slowly()
+
+    def close_slowly(self):
+        run(self.stack.close)
+        self.stack = """
 END = "        return 1\n\n\ndef a"
 
 
@@ -169,6 +179,12 @@ REFUSED = {
         PY,
         sub("sys\n", "sys\nimport a.b as q\n"),
         sub("sys\n", "sys\nimport c as q\n"),
+    ),
+    "a line behind one that the other side moves to a new function": (
+        "a.py",
+        DOOR,
+        DOOR.replace("        self.stack = ", CLOSE_SLOWLY) + "        self.open = False\n",
+        DOOR + "        self.count = 0\n",
     ),
     "one package twice": ("requirements.txt", "a\n", "a\nb==1\n", "a\nb==2\n"),
     "one name from two modules": (

@@ -35,6 +35,7 @@ ATTACKS: dict[str, list[tuple[Any, bool]]] = {
     "approve": [(True, True)],
     "commit-prd": [(True, True)],
     "trust-repo": [(True, False), ("yes", False), (1, False)],
+    "yes": [(True, False)],
     "dry-run": [(True, False)],
     "agents": [(40, True)],
     "max-agents": [(40, True)],

@@ -22,6 +22,7 @@ branding:
   icon: git-merge
   color: green
 """
+NO_INPUTS = ("yes",)  # nothing is asked in a workflow, and YAML 1.1 reads this name as a boolean
 # What most workflows set; the other inputs follow in the order of the help.
 COMMON = ("change", "files", "model", "max-agents", "test-cmd", "budget", "deadline", "pr")
 COMMAND = (
@@ -90,7 +91,7 @@ runs:
 
 
 def text() -> str:
-    meanings = {flag_of(f).removeprefix("--"): meaning(f) for f in option_fields()}
+    meanings = {flag_of(f).removeprefix("--"): meaning(f) for f in option_fields() if f.name not in NO_INPUTS}
     inputs = [described(name, meanings[name]) for name in dict.fromkeys((*COMMON, *meanings))]
     inputs.append(described("command", COMMAND))
     outputs = [
@@ -113,4 +114,4 @@ def meaning(f: Field[Any]) -> str:
 
 if __name__ == "__main__":
     TARGET.write_text(text(), encoding="utf-8")
-    sys.stdout.write(f"{TARGET.name}: {len(option_fields())} inputs, {len(OUTPUTS)} outputs\n")
+    sys.stdout.write(f"{TARGET.name}: {len(option_fields()) - len(NO_INPUTS)} inputs, {len(OUTPUTS)} outputs\n")

@@ -104,10 +104,10 @@ OTHERS = """\
 A researcher's tasks search the web if `SEARCH_URL` names a server that answers like Tavily's, or `TAVILY_API_KEY` (or
 `SEARCH_API_KEY`) is set; both may stand in `.env`.
 
-From the environment only: `AIDER_BIN` names the `aider` command, or the Python, that has aider-chat, where it is not
-this program's own; `NO_COLOR` and `TERM=dumb` do without colours and the live board, and so does `CI`; `PAGER` is
-what `show` opens on a terminal (default: less); `RATE_LIMIT_ENABLED` (`false`) lifts the limit of requests a minute
-that `serve` has.
+From the environment only: `AIDER_BIN` names the `aider` command, or the Python, that has aider-chat, where it is
+neither this program's own nor in [the environment made for it](how-to.md#-install-it); `NO_COLOR` and `TERM=dumb` do
+without colours and the live board, and so does `CI`; `PAGER` is what `show` opens on a terminal (default: less);
+`RATE_LIMIT_ENABLED` (`false`) lifts the limit of requests a minute that `serve` has.
 """
 
 

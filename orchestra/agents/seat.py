@@ -17,17 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestra.agents.aider_environment import AIDER_VERSION, HINT, REQUIREMENT, find_made_python
 from orchestra.agents.base import ENDS, AgentOutcome
 from orchestra.errors import AiderMissing
 from orchestra.process import CHILD, GRACE, base_environment, close_stdin, run_command
 
 PROGRAM = CHILD / "aider_seat.py"
-AIDER_VERSION = "0.86.2"
 # The distributions that bring the module `aider`, each in the version whose behaviour is known and pinned by tests.
 KNOWN_AIDERS = {"aider-chat": AIDER_VERSION, "forgepair": "1.0.3"}
-HINT = (
-    f"Install it beside this program (pip install aider-chat=={AIDER_VERSION}), or set AIDER_BIN to an aider command."
-)
 QUIET = {
     "PYTHONHASHSEED": "0",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -92,7 +89,8 @@ def describe_exit(code: int) -> str:
 
 
 def find_aider_python(environ: Mapping[str, str]) -> str:
-    """Find the interpreter that has aider: AIDER_BIN's, this one, or the one behind `aider` on PATH."""
+    """Find the interpreter that has aider: AIDER_BIN's, this one, that of the environment made for it, or the one
+    behind `aider` on PATH."""
     if named := environ.get("AIDER_BIN", ""):
         command = shutil.which(named, path=environ.get("PATH"))
         if command is None:
@@ -100,6 +98,8 @@ def find_aider_python(environ: Mapping[str, str]) -> str:
         return interpreter_of(Path(command))
     if importlib.util.find_spec("aider") is not None:
         return sys.executable
+    if python := find_made_python(environ):
+        return python
     if command := shutil.which("aider", path=environ.get("PATH")):
         return interpreter_of(Path(command))
     raise AiderMissing(hint=HINT)
@@ -145,10 +145,11 @@ async def check_version(python: str) -> str:
     """Check the version, before anything is paid, and return it with the distribution's name. Whether it can be
     imported shows while the PRD is written."""
     name, version = await find_aider_distribution(python)
+    hint = f"Install it: {python} -m pip install {REQUIREMENT}" if python == sys.executable else HINT
     if not version:
-        raise AiderMissing(f"{python} has no aider-chat.", hint=HINT)
+        raise AiderMissing(f"{python} has no aider-chat.", hint=hint)
     if version != KNOWN_AIDERS.get(name):
-        raise AiderMissing(f"{python} has {name} {version}, but {KNOWN_AIDERS.get(name)} is needed.", hint=HINT)
+        raise AiderMissing(f"{python} has {name} {version}, but {KNOWN_AIDERS.get(name)} is needed.", hint=hint)
     return f"{name} {version}"
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, MutableMapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from orchestra.cli.load import read_settings
 from orchestra.errors import StoppedBySignal
@@ -16,6 +16,8 @@ from orchestra.settings.other_tools import unused_variables
 
 if TYPE_CHECKING:
     from orchestra.conduct.previous.sessions import PreviousSessions
+
+T = TypeVar("T")
 
 
 class Story(Protocol):
@@ -38,14 +40,14 @@ def settings_to_run(flags: dict[str, Any]) -> Settings:
     return resolve_committed(settings, settings.committed, flags)
 
 
-def run_until_done(work: Coroutine[Any, Any, int]) -> int:
+def run_until_done(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a new event loop; a signal cancels it. asyncio is imported only here."""
     import asyncio
 
     return asyncio.run(cancel_on_signal(work))
 
 
-async def cancel_on_signal(work: Coroutine[Any, Any, int]) -> int:
+async def cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
     """Cancel the work on the first signal. It then closes what is open and writes its report."""
     import asyncio
 

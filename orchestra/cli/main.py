@@ -9,8 +9,13 @@ from orchestra.cli import command_table
 from orchestra.cli.launch import Story, prepare_process
 from orchestra.errors import OrchestraError, as_machine_trouble
 
+WINDOWS = "aider-orchestrator needs Linux or macOS. On Windows, run it in WSL: `wsl --install`.\n"
+
 
 def main(argv: list[str], story: Story) -> int:
+    if sys.platform == "win32":  # before anything imports termios or fcntl
+        sys.stderr.write(WINDOWS)
+        return 2
     from orchestra.cli.ci import guard_output
 
     prepare_process()

@@ -76,7 +76,7 @@ async def confirm_plan(screen: ProgressView, draft: Draft) -> bool:
 async def confirm_dirty_files(preflight: Preflight) -> None:
     """Ask whether to go on although files to be changed have uncommitted changes, if a person can be asked."""
     note, settings = preflight.dirty_note(preflight.known_files), preflight.settings
-    if note and settings.ask != "never" and is_attended(settings, sys.stderr):
+    if note and settings.ask != "never" and not settings.yes and is_attended(settings, sys.stderr):
         print(f"{wrap_at_terminal(escape_controls(note))}\nGo on? [y/N]", file=sys.stderr)
         if (await read_typed_line()).strip().lower() not in ("y", "yes"):
             raise UsageError("Nothing was begun, and nothing is paid.")

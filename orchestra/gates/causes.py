@@ -48,6 +48,8 @@ GOES_WRONG = tuple(
 NO_MODULE = re.compile(r"No module named '?([\w.]*\w)'?")
 PART_OF_MODULE = re.compile(r"cannot import name '\w+' from (?:partially initialized module )?'([\w.]+)'")
 ATTRIBUTE = re.compile(r"AttributeError: (?:partially initialized )?module '([\w.]+)' has no attribute")
+# A package that lacks a private part of itself: a compiled one, which was not built here.
+UNBUILT_PART = re.compile(r"cannot import name '(_\w+)' from partially initialized module '([\w.]+)'")
 NODE_MODULE = re.compile(r"Cannot find (?:module|package) '([^']+)'")
 TITLE = re.compile(r"^_{3,} ERROR collecting (\S.*?) _{3,}$")
 HEADLINE = re.compile(r"^(?:=+ .* =+|_{3,} .* _{3,})$")
@@ -73,6 +75,7 @@ def shorten_cause(text: str) -> str:
 def missing_modules(lines: Lines) -> frozenset[str]:
     """Return missing modules as the errors name them: `requests_mock`, `shop.reset`, `./reset`."""
     patterns = (NO_MODULE, PART_OF_MODULE, ATTRIBUTE, NODE_MODULE)
+    lines = [UNBUILT_PART.sub(r"No module named '\2.\1'", line) for line in lines]
     return frozenset(hit[1] for line in lines for pattern in patterns for hit in pattern.finditer(line))
 
 
@@ -91,6 +94,10 @@ def missing_by_file(lines: Lines) -> dict[str, frozenset[str]]:
 
 def is_own_module(module: str, files: Collection[str]) -> bool:
     """Whether a module is part of the repository, so that its code is wrong and not the machine's set-up."""
+    stems = {PurePosixPath(path).stem for path in files}
+    package, _, name = module.rpartition(".")
+    if package and re.match(r"_[a-z]", name) and name not in stems:
+        return False  # the compiled part of a package, which has no file until it is built
     if module.startswith(".") or module in files:
         return True
     top = module.split("/" if "/" in module else ".")[0]

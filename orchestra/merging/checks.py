@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TypeVar
 
-from orchestra.merging.definitions import OVERLOADS, Definition, walk_definitions
+from orchestra.merging.definitions import OVERLOADS, Definition, split_scopes, walk_definitions
 from orchestra.merging.sequences import Region, merge_regions, split_lines
 from orchestra.merging.trees import Source, count_errors, parse_text
 
@@ -81,6 +81,10 @@ class Sides:
         return [count_words("".join("".join(sides[n]) for sides in conflicts)) for n in range(3)]
 
     @cached_property
+    def scopes(self) -> list[dict[str, Counter[str]]]:
+        return [count_by_scope(source) for source in self.sources]
+
+    @cached_property
     def settled(self) -> list[str]:
         """What git merges, as texts: the places between the conflicts, in order."""
         runs: list[list[str]] = [[]]
@@ -109,6 +113,8 @@ def find_loss(sides: Sides, merged: str) -> str:
     words.subtract(count_words("".join(sides.settled)))
     if word := find_miscount([*sides.words, words]):
         return f"A word is lost or doubled: {word}."
+    if scope := find_displaced(sides.scopes, count_by_scope(source)):
+        return f"A part of {scope} stands elsewhere, or it has a part of something else."
     return ""
 
 
@@ -157,6 +163,31 @@ def count_words(text: str) -> Counter[str]:
     counts = Counter(WORD.findall(text))
     del counts[","]
     return counts
+
+
+def count_by_scope(source: Source | None) -> dict[str, Counter[str]]:
+    """Count the words of each definition without those inside of it."""
+    counts: dict[str, Counter[str]] = {}
+    for name, text in split_scopes(source) if source else ():
+        counts.setdefault(name, Counter()).update(count_words(text.decode("utf-8", "replace")))
+    return counts
+
+
+def find_displaced(sides: Sequence[dict[str, Counter[str]]], merged: dict[str, Counter[str]]) -> str:
+    """Return the name of a definition that has not the words which its sides give it.
+
+    Lines that are alike in two functions let a merge by lines put a part of one into the other. A name that a side
+    removed is passed over: the definition may have a new one.
+    """
+    for name, words in merged.items():
+        there = [side[name] for side in sides if name in side]
+        if len(there) == len(sides):
+            differs = find_miscount([*there, words]) is not None
+        else:
+            differs = len(there) == 1 and name not in sides[0] and words != there[0]
+        if name and differs:
+            return name
+    return ""
 
 
 def find_miscount(counts: Sequence[Counter[T]], *, once: bool = False) -> T | None:

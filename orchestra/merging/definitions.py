@@ -36,12 +36,17 @@ OVERLOADS = ("java", "cpp", "csharp", "kotlin", "scala", "swift", "typescript", 
 class Definition:
     """A name that a text gives to something.
 
-    `origin`: where an import takes it from, or what else it is. `text`: of a definition.
+    `origin`: where an import takes it from, or what else it is. `text`: of a definition, which begins at byte `start`.
     """
 
     name: str
     origin: str
     text: memoryview = field(default=memoryview(b""), compare=False)
+    start: int = field(default=0, compare=False)
+
+    @property
+    def is_scope(self) -> bool:
+        return bool(DEFINITIONS.fullmatch(self.origin))
 
 
 def unwrap(node: "Node") -> "Node":
@@ -95,6 +100,26 @@ def read_node(source: Source, node: "Node") -> str:
     return source.data[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
+def split_scopes(source: Source) -> Iterator[tuple[str, bytes]]:
+    """Cut the text at the borders of its definitions; yield each stretch with the name of the innermost one around it.
+
+    What is outside of all of them has no name.
+    """
+    at, around = 0, [("", len(source.data))]
+    for definition in sorted(walk_definitions(source), key=lambda definition: definition.start):
+        if definition.is_scope:
+            while around[-1][1] <= definition.start:
+                name, stop = around.pop()
+                yield name, source.data[at:stop]
+                at = stop
+            yield around[-1][0], source.data[at : definition.start]
+            at = definition.start
+            around.append((definition.name, definition.start + len(definition.text)))
+    for name, stop in reversed(around):
+        yield name, source.data[at:stop]
+        at = stop
+
+
 def walk_definitions(source: Source) -> Iterator[Definition]:
     """Yield what the text defines or imports, outside of functions; names are told apart by the scopes around them."""
     data = memoryview(source.data)
@@ -107,7 +132,7 @@ def walk_definitions(source: Source) -> Iterator[Definition]:
                 yield from (Definition(scope + name, origin) for name, origin in bind_imports(source, child))
             elif child.type not in WRAPPERS and is_definition(child):
                 name = scope + find_name(source, child)
-                yield Definition(name, child.type, text)
+                yield Definition(name, child.type, text, child.start_byte)
                 if not FUNCTIONS.search(child.type) and scopes < MOST_SCOPES:
                     work.append((child, f"{name}.", scopes + 1, 0))
             elif child.named_child_count:

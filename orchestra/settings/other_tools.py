@@ -13,7 +13,6 @@ STORE_VARIABLES = {
 }
 STORE_WORDS = {"sqlite": "", "memory": "memory://"}
 UNUSED_VARIABLES = {
-    "TAVILY_API_KEY": "agents do not search the web",
     "CRON_SECRET": "nothing is started by a clock",
     "LANGSMITH_API_KEY": "`logs` and `show` have the conversations, --events - prints every event",
     "LANGSMITH_PROJECT": "`logs` and `show` have the conversations, --events - prints every event",

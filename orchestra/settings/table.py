@@ -87,6 +87,11 @@ class Options:
     )
     commit_prd: bool = WORK.recorded(False, "commit the PRD with the change", Power.HARMLESS)
     trust_repo: bool = WORK.unrecorded(False, "use all of a committed settings file (see `trust`)", Power.CONSENTS)
+    yes: bool = WORK.unrecorded(
+        False,
+        "answer yes to what is asked before work begins: an environment for Aider, uncommitted changes",
+        Power.WRITES,
+    )
     dry_run: bool = WORK.unrecorded(False, "only print the plan and its estimated cost", Power.STEERS)
 
     agents: int = AGENTS.recorded(

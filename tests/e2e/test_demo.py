@@ -1,9 +1,12 @@
 """The demo is the newcomer's first minute: it must be green, real, and its tape must fit the program that plays it."""
 
 import json
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -37,6 +40,8 @@ def test_demo_passes_with_every_reply_from_the_recording(tmp_path: Path) -> None
     lines = f"{commands[0]}\n{commands[2].removesuffix(' --open')}\n"
     told = subprocess.run(["sh", "-e"], input=lines, capture_output=True, text=True, check=True)
     assert Path(told.stdout.strip()).is_file()
+    said = without_figures(done.stdout)
+    assert all(line in said for line in picture_lines() if not line.startswith(("plan:", "agent"))), picture_lines()
     subjects = git(sample, "log", "--format=%s").splitlines()
     assert len(set(subjects)) == 5 and "Teach the lighthouse about fog: kettle" in subjects
     [summary] = [json.loads(path.read_text()) for path in (sample / ".aider_logs").glob("summary_*.json")]
@@ -49,6 +54,19 @@ def test_demo_passes_with_every_reply_from_the_recording(tmp_path: Path) -> None
     assert git(sample, "worktree", "list").count("\n") == 1
     assert git(sample, "branch", "--format=%(refname:short)").split() == ["main"]
     assert git(sample, "status", "--porcelain").splitlines() == ["?? docs/"]
+
+
+def picture_lines() -> list[str]:
+    """What the README's picture has after its first line, without the bar."""
+    rows = defaultdict[float, str](str)
+    for element in ElementTree.parse(ROOT / "docs/images/demo.svg").getroot().iter("{http://www.w3.org/2000/svg}text"):
+        rows[float(element.get("y", 0))] += element.text or ""
+    lines = [without_figures(rows[y]) for y in sorted(rows)]
+    return [line for line in lines[1:] if line and "━" not in line]
+
+
+def without_figures(text: str) -> str:
+    return re.sub(r"[0-9a-f]{12}|\d[\d.,]*", "#", " ".join(text.split()))
 
 
 def test_shipped_recording_equals_a_new_one(tmp_path: Path) -> None:

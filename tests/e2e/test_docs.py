@@ -18,14 +18,13 @@ from orchestra.agents.aider_args import ALLOWED
 from orchestra.cli.command_table import COMMANDS
 from orchestra.handover.host_client import SIGNATURE, sign_content
 from orchestra.settings import flag_of, option_fields
-from tests.e2e.test_main_job import prd_text
 from tests.support.ci_runner import bash
-from tests.support.docs import PAGES, ROOT, blocks, commands, fenced, named_flags
-from tests.support.edits import appends, gemini_prd, knows
-from tests.support.modelserver import ModelServer, Reply, Request
+from tests.support.docs import HOW_TO, PAGES, ROOT, blocks, commands, fenced, named_flags
+from tests.support.edits import appends, knows
+from tests.support.modelserver import ModelServer
 from tests.support.runs import Place, make_place
 
-README, HOW_TO, TUTORIAL = ROOT / "README.md", ROOT / "docs/how-to.md", ROOT / "docs/tutorial.md"
+README, TUTORIAL = ROOT / "README.md", ROOT / "docs/tutorial.md"
 PROJECT = ROOT / "orchestra/demo_project"
 
 
@@ -69,40 +68,27 @@ def test_the_tutorial_from_its_first_line_to_its_last(tmp_path: Path) -> None:
 
 # --- the README -----------------------------------------------------------------------------------------------------
 
-FILES = {"src/a.py": "a = 1\n", "tests/test_a.py": "def test_a():\n    pass\n", "request.md": "Add a line to all\n"}
 
-
-@pytest.mark.thorough
-def test_the_readmes_commands(tmp_path: Path) -> None:
+def test_readmes_two_commands() -> None:
     """The demo and the tests themselves are what the others here run: of make only that it would do so."""
-    typed = commands(README)
-    mades = [words for words in typed if words.startswith("make ")]
-    runs = [words for words in typed if "aider_orchestrator.py" in words]
-    assert runs.pop().endswith(" serve --open")  # which ends with Ctrl-C: test_dashboard uses it
-    assert mades == ["make demo", "make test"] and len(runs) == 5
-    rest = [words for words in typed if words not in (*mades, *runs) and " serve " not in words]
-    assert rest == ["export OPENAI_API_KEY=… GOOGLE_API_KEY=…"]
+    assert [words for words in commands(README) if words.startswith("make ")] == ["make demo", "make test"]
     planned = subprocess.run(
         ["make", "-n", "demo", "test", "change"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "aider_orchestrator.py demo" in planned.stdout and "-m pytest" in planned.stdout
-    place = make_place(tmp_path, FILES)
-    path = shims(tmp_path / "bin")
-    prd = prd_text("src/a.py", "tests/test_a.py")
-    tasks = [{"id": path[:3], "title": path, "brief": "x", "files": [path]} for path in ("src/a.py", "tests/test_a.py")]
-    writes = gemini_prd(prd, appends("# hi"))
 
-    def answers(request: Request) -> Reply:
-        return Reply(json.dumps({"tasks": tasks})) if "Divide the work" in request.text else writes(request)
 
-    with ModelServer(answers) as server:
-        for words in runs:
-            line = re.sub(r"\S*python aider_orchestrator\.py", "aider-orchestrator", words)
-            done = bash(line, place.repo, place.environment(server, PATH=path))
-            assert done.code == 0, (words, done.said)
-            dry = "--dry-run" in words or " plan " in words
-            assert ("tasks are complete" in done.said) != dry
-            place.git("reset", "-q", "--hard", "HEAD" if dry else "HEAD~2")
+@pytest.mark.thorough
+def test_run_is_undone_by_its_last_lines(tmp_path: Path) -> None:
+    place = make_place(tmp_path, {"a.py": "a = 1\n", "b.py": "b = 1\n"})
+    with ModelServer(appends("# hi")) as server:
+        ran = place.run("--change", "Say hi", "--files", "a.py", "b.py", "--agents", "2", "--no-prd", server=server)
+    [undo] = re.findall(r"^Undo: (.+)$", ran.out, re.MULTILINE)
+    assert ran.code == 0 and ran.changed() == {"a.py": (1, 0), "b.py": (1, 0)}
+    assert re.sub(r"[0-9a-f]{12}", "…", undo) == "git revert --no-edit …..…"
+    assert "git revert --no-edit BASE..RESULT" in commands(README)
+    subprocess.run(undo.split(), cwd=place.repo, env=place.environment(), check=True)
+    assert ran.changed() == {} and place.status() == ran.before
 
 
 # --- flags ----------------------------------------------------------------------------------------------------------
@@ -134,12 +120,6 @@ def test_every_flag_of_the_help_is_in_the_reference() -> None:
     listed = set(re.findall(r"(?m)^  (?:-\w, )?(--[a-z-]+)", help_of("run")))
     assert len(listed) > 50 and {name for name in listed if f"`{name}" not in reference} == {"--help", "--version"}
     assert {flag_of(f) for f in option_fields()} <= listed
-
-
-def test_links_lead_somewhere() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), (page.name, target)
 
 
 def test_a_signature_is_verified_as_the_how_to_says() -> None:

@@ -9,6 +9,7 @@ from tests.support.runs import Place, make_place
 
 FILES = {
     "pyproject.toml": "[tool.pytest.ini_options]\n",
+    "package.json": '{"scripts": {"test": "jest"}, "devDependencies": {"jest": "30"}}',
     "app.py": "one = 1\n",
     "tests/test_app.py": "def test_one():\n    assert True\n",
 }
@@ -42,8 +43,10 @@ def test_init_writes_what_was_agreed_to(tmp_path: Path) -> None:
         ("Test command (Enter: these): ", "python3 -m pytest -q"),
         ("[y/N] ", "y"),
         ("[y/N] ", "y"),
-        ("without a key? [y/N] ", ""),
+        ("without a key? [y/N] ", "y"),
     )
+    assert "After: 16 passed" in shown
+    assert " is not used: " in shown and "(there is no node_modules)" in shown
     assert code == 0 and "no provider is known for the model 'nonsense'" in shown and KEY not in shown
     assert "  pytest: " in shown and " -m pytest" in shown
     assert 'Next: aider-orchestrator "what to change" --files PATH --dry-run' in shown

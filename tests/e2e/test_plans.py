@@ -250,11 +250,11 @@ def test_what_was_submitted_is_carried_out_by_run(tmp_path: Path) -> None:
 class Terminal:
     """A person who types at the program."""
 
-    def __init__(self, place: Place, *words: str, env: dict[str, str]) -> None:
+    def __init__(self, place: Place, *words: str, env: dict[str, str], python: str = sys.executable) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(place.repo)
-            os.execve(sys.executable, [sys.executable, str(PROGRAM), *words], env | {"TERM": "dumb"})
+            os.execve(python, [python, str(PROGRAM), *words], env | {"TERM": "dumb"})
         self.seen = ""
 
     def expect(self, words: str) -> str:

@@ -60,6 +60,12 @@ SET_UPS: dict[str, Broken] = {
     "conftest imports what is not installed": Broken(
         PYTEST | {"conftest.py": "import pytest_httpbin\n"}, "pytest could not start: No module named 'pytest_httpbin'"
     ),
+    "a compiled part of the package is not built": Broken(
+        PYTEST
+        | {"fast/__init__.py": "from .core import run\n", "fast/core.py": "from fast import _fast\n\nrun = _fast.run\n"}
+        | tests_that("import fast\n\ndef test_x():\n    pass\n"),
+        "pytest could run no test: cannot import name '_fast' from partially initialized module 'fast'",
+    ),
     "conftest raises": Broken(
         PYTEST | {"conftest.py": "raise RuntimeError('no database')\n"},
         "pytest could not start: RuntimeError: no database",

@@ -20,7 +20,7 @@ from tests.support.load import within
 from tests.test_report import read_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS = "OWNER/aider-orchestrator@main"
+OURS = "OWNER/aider-orchestrator@v0.2"
 GRACE = 10.0
 Over = Callable[[], bool]
 EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")

@@ -7,11 +7,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+HOW_TO = ROOT / "docs/how-to.md"
+# How an indented block begins that is no command, and what it is instead.
+NO_COMMANDS = {
+    "{": "a file in JSON",
+    "[": "a settings file",
+    "```json": "the block of a PRD",
+    "change ─▶": "a drawing",
+}
 
 
 def blocks(path: Path) -> list[str]:
     """The indented blocks. Fenced ones are other people's files, or what a program answers."""
-    prose = re.sub(r"(?ms)^```.*?^```$", "", path.read_text("utf-8"))
+    return blocks_of(path.read_text("utf-8"))
+
+
+def blocks_of(text: str) -> list[str]:
+    prose = re.sub(r"(?ms)^```.*?^```$", "", text)
     found = re.findall(r"(?m)(?:^    .*\n)+", prose)
     return ["".join(line[4:] + "\n" for line in block.splitlines()) for block in found]
 
@@ -20,10 +32,24 @@ def fenced(path: Path, language: str) -> list[str]:
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", path.read_text("utf-8"))
 
 
+def sections(path: Path) -> dict[str, list[str]]:
+    """The indented blocks below each heading of the second level; those above the first are below the page's title."""
+    parts = re.split(r"(?m)^##? (.+)$", path.read_text("utf-8"))
+    return {heading: blocks_of(text) for heading, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
 def commands(path: Path) -> list[str]:
     """Each command in one line, without its comment."""
-    lines = "".join(blocks(path)).replace("\\\n", " ").splitlines()
+    return [line for block in blocks(path) for line in commands_of(block)]
+
+
+def commands_of(block: str) -> list[str]:
+    lines = block.replace("\\\n", " ").splitlines()
     return [re.sub(r"\s+#.*", "", line).strip() for line in lines if line.strip()]
+
+
+def is_command(block: str) -> bool:
+    return not block.startswith(tuple(NO_COMMANDS))
 
 
 def named_flags(path: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ from orchestra.cli.command_io import print_plain, print_raw
 from orchestra.cli.command_table import PROGRAM
 from orchestra.cli.launch import Story, run_until_done
 from orchestra.cli.parser import CommandParser
+from orchestra.cli.provide_aider import provide_aider
 from orchestra.errors import UsageError
 from orchestra.settings import Settings
 
@@ -25,6 +26,7 @@ AGENTS = 4
 
 def add_demo_arguments(parser: CommandParser) -> None:
     parser.add_argument("folder", metavar="FOLDER", nargs="?", help="an empty folder (default: a temporary one)")
+    parser.add_argument("--yes", action="store_true", help="make an environment for Aider, if needed, without asking")
 
 
 def cmd_demo(arguments: Namespace, story: Story) -> int:
@@ -32,6 +34,8 @@ def cmd_demo(arguments: Namespace, story: Story) -> int:
     real; the model's replies are recorded, so no key is needed."""
     if importlib.util.find_spec("pytest") is None:
         raise UsageError("The demo runs the sample's tests with pytest.", hint="Install it: pip install pytest")
+    settings = sample_settings().with_values(yes=arguments.yes)
+    run_until_done(provide_aider(settings))
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="lighthouse-")).absolute()
     make_sample(folder)
     print_plain(
@@ -41,7 +45,7 @@ def cmd_demo(arguments: Namespace, story: Story) -> int:
     before = run_sample_tests(folder)
     print_plain(f"Before: {before}\nFour agents start now; Aider takes a moment to load.")
     os.chdir(folder)
-    code = run_until_done(story(sample_settings().with_values(replay=str(TAPE))))
+    code = run_until_done(story(settings.with_values(replay=str(TAPE))))
     print_plain(f"\nBefore: {before}\nAfter: {run_sample_tests(folder)}\n")
     print_raw(f"This run in the browser: {shlex.join([*program_words(), 'serve', '--repo', str(folder), '--open'])}\n")
     print_plain("\nTry:")
@@ -52,7 +56,10 @@ def cmd_demo(arguments: Namespace, story: Story) -> int:
 
 def program_words() -> list[str]:
     """The words that run this program here, whether it is installed or not."""
-    return [PROGRAM] if shutil.which(PROGRAM) else [sys.executable, str(PACKAGE.parent / "aider_orchestrator.py")]
+    if shutil.which(PROGRAM):
+        return [PROGRAM]
+    script = Path(sys.executable).with_name(PROGRAM)  # of an environment that is not on PATH
+    return [str(script)] if script.is_file() else [sys.executable, str(PACKAGE.parent / "aider_orchestrator.py")]
 
 
 def sample_settings() -> Settings:

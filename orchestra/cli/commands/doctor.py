@@ -10,9 +10,10 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from orchestra.cli.command_io import print_plain
+from orchestra.cli.command_io import is_attended, print_plain
 from orchestra.cli.load import SCRIPT, current_folder, read_dotenv, read_settings
 from orchestra.cli.parser import CommandParser, run_options
+from orchestra.cli.provide_aider import offer_aider_environment
 from orchestra.errors import UsageError
 from orchestra.process import replace_file
 from orchestra.providers import catalogue
@@ -27,7 +28,9 @@ def add_doctor_arguments(parser: CommandParser) -> None:
     parser.add_argument(
         "--online", action="store_true", help="request one word from every provider that has a key (a few tokens)"
     )
-    parser.add_argument("--fix", action="store_true", help="write a .env with your keys; asks for them, hides them")
+    parser.add_argument(
+        "--fix", action="store_true", help="make an environment for Aider if needed, and write a .env with your keys"
+    )
     parser.add_run_options()
 
 
@@ -39,7 +42,9 @@ def cmd_doctor(arguments: Namespace) -> int:
     start = Path(settings.repo).absolute() if settings.repo else current_folder()
     folder = top_level(start) or start
     if arguments.fix:
-        ask_for_keys(settings, folder)
+        offer_aider_environment(settings)
+        if not settings.yes or is_attended(settings, sys.stderr):
+            ask_for_keys(settings, folder)
         settings = read_settings(run_options(arguments))
     return asyncio.run(print_findings(settings, folder, online=arguments.online))
 
@@ -63,7 +68,8 @@ def ask_for_keys(settings: Settings, folder: Path) -> None:
     """Ask for the key of each provider that has none. Keys that the .env has stay as they are."""
     if os.environ.get("CI") or not sys.stdin.isatty():
         raise UsageError(
-            "doctor --fix asks for keys, and there is no terminal to ask on.", hint="Write the .env yourself."
+            "doctor --fix asks for keys, and there is no terminal to ask on.",
+            hint="Write the .env yourself; with --yes it only makes an environment for Aider.",
         )
     check_env_file(folder)
     variables = {catalogue.PROVIDERS[name].key_vars[0]: catalogue.PROVIDERS[name].key_vars for name in ASKED}

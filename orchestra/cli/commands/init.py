@@ -13,11 +13,12 @@ from orchestra.cli.command_io import print_plain, terminal_width
 from orchestra.cli.commands.demo import cmd_demo
 from orchestra.cli.commands.doctor import ask_for_key, check_env_file, write_keys
 from orchestra.cli.launch import Story
-from orchestra.cli.load import FILE, SCRIPT, read_settings
+from orchestra.cli.load import FILE, read_settings
 from orchestra.cli.parser import CommandParser
+from orchestra.cli.provide_aider import offer_aider_environment
 from orchestra.conduct.core.locations import find_repository
 from orchestra.errors import OrchestraError, UsageError, signal_exit_code
-from orchestra.gates.detect import choose_gates, detect_gates
+from orchestra.gates.detect import choose_gates, detect_gates, remaining_unusable
 from orchestra.gates.inspection import inspect_repository
 from orchestra.providers import catalogue
 from orchestra.settings import Settings
@@ -25,6 +26,7 @@ from orchestra.wording import wrap_line
 from orchestra.workspace.git import ask_git
 from orchestra.workspace.repository import Repository
 
+EXAMPLES = Path(__file__).parents[1] / "ci_files"  # links to examples, so that the wheel has them
 CI_FILES = {
     "github": ("github-dispatch.yml", ".github/workflows/change.yml", "name the action's repository in place of OWNER"),
     "gitlab": ("gitlab-ci.yml", ".gitlab-ci.yml", "name this program's repository in place of OWNER"),
@@ -52,13 +54,14 @@ def cmd_init(arguments: Namespace, story: Story) -> int:
 
 def ask_all(settings: Settings, story: Story) -> None:
     repository = asyncio.run(find_repository(settings))
+    offer_aider_environment(settings)
     healthy = asyncio.run(print_problems(settings, repository.root))
     model = choose_model(settings)
     has_google_key = offer_keys(settings, repository.root, model)
     offer_settings_file(settings, repository, model, has_google_key)
     offer_ci_file(repository.root)
     if healthy and confirm("See it work on a sample repository, without a key?"):
-        cmd_demo(Namespace(folder=None), story)
+        cmd_demo(Namespace(folder=None, yes=False), story)
     files = "" if has_google_key else " --files PATH"
     print_plain(f'\nNext: aider-orchestrator "what to change"{files} --dry-run')
 
@@ -120,10 +123,13 @@ def offer_keys(settings: Settings, folder: Path, model: catalogue.Model) -> bool
 def offer_settings_file(settings: Settings, repository: Repository, model: catalogue.Model, use_prd: bool) -> None:
     """Show the checks of the repository, ask for the test command, and write what differs from the defaults."""
     files = asyncio.run(repository.entries())
-    gates = choose_gates(settings, detect_gates(inspect_repository(repository.root, files, os.environ)).gates)
-    print_plain("Checks of each result:" if gates else "No tests, linters or type checkers were found here.")
+    detected = detect_gates(inspect_repository(repository.root, files, os.environ))
+    gates = choose_gates(settings, detected.gates)
+    print_plain("Checks of each result:" if gates else "No tests, linters or type checkers were found that work here.")
     for gate in gates:
         print_plain(f"  {gate.name}: {gate.command}")
+    for unusable in remaining_unusable(settings, detected.unusable):
+        print_plain(f"  {unusable.note}")
     tests = ask(f"Test command (Enter: {'these' if gates else 'none'}): ")
     values: dict[str, object] = {"model": model.name} if model.name != settings.model_name else {}
     values |= {"test-cmd": tests} if tests else {}
@@ -137,8 +143,8 @@ def offer_ci_file(root: Path) -> None:
     """Offer the example for the host of the repository's remote."""
     remotes = ask_git(root, "remote", "-v") or ""
     for host, (example, target, remark) in CI_FILES.items():
-        if host in remotes and (SCRIPT / "examples" / example).is_file():
-            offer_file(root / target, (SCRIPT / "examples" / example).read_text("utf-8"), remark)
+        if host in remotes:
+            offer_file(root / target, (EXAMPLES / example).read_text("utf-8"), remark)
 
 
 def offer_file(path: Path, text: str, remark: str = "") -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from orchestra import dialects
 from orchestra.agents import AGENTS
+from orchestra.agents.aider_environment import HINT, explain_missing, is_curable, plan_environment
 from orchestra.agents.commands import find_program, is_tried_version, program_version
 from orchestra.agents.seat import agent_environment, check_version, find_aider_python
 from orchestra.conduct.core.agents import INSTALL
@@ -26,7 +27,7 @@ from orchestra.conduct.core.secrets import Secrets
 from orchestra.conduct.core.slots import measure_machine
 from orchestra.conduct.planning.prd import gemini_notice
 from orchestra.dialects import DIALECTS
-from orchestra.errors import OrchestraError, SettingsError
+from orchestra.errors import AiderMissing, OrchestraError, SettingsError
 from orchestra.gateway.wire import LOOPBACK_ADDRESSES
 from orchestra.hosts import ray_cluster
 from orchestra.hosts.isolation import NO_SANDBOX_HOLDS, NO_SANDBOX_RISK, WEAKER_SANDBOX, find_sandbox_mode
@@ -45,7 +46,7 @@ PORTS = {"http": 80, "https": 443}
 REMEDIES = {
     "models": "`models` lists those that are known.",
     "store": "Check --store, or leave it out.",
-    "aider": "Install it beside this program, or set AIDER_BIN.",
+    "aider": HINT,
     "disk": "Check --repo and TMPDIR.",
     "auth": "Check the key, and that it may use this model.",
     "quota": "Add credit, or raise the quota.",
@@ -102,8 +103,15 @@ async def diagnose_git(settings: Settings, folder: Path) -> Findings:
 
 
 async def diagnose_aider(settings: Settings, folder: Path) -> Findings:
-    python = find_aider_python(os.environ)
-    yield Finding("aider", "ok", f"{await check_version(python)}, run by {python}")
+    try:
+        python = find_aider_python(os.environ)
+        yield Finding("aider", "ok", f"{await check_version(python)}, run by {python}")
+    except AiderMissing as missing:
+        if not is_curable(missing, os.environ):
+            raise
+        plan = plan_environment(os.environ)
+        text = f"{explain_missing(missing)} An environment for it can be made with {plan.source}"
+        yield Finding("aider", "error", text, HINT)
 
 
 async def diagnose_agents(settings: Settings, folder: Path) -> Findings:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -20,12 +21,13 @@ import pytest
 from orchestra.events import AttemptStarted, GateStarted, Note, event_record
 from orchestra.journal import jsonl
 from tests.support.clis import BIN, needs_clis
+from tests.support.docs import HOW_TO, sections
 from tests.support.edits import appends, knows
 from tests.support.load import wait_until, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.processes import all_gone
-from tests.support.ray_nodes import GCS, RAY, RAYLET, WORKER, Nodes, needs_ray, open_nodes
-from tests.support.runs import KEYS, Ran, assert_clean, make_place, read_proc
+from tests.support.ray_nodes import GCS, RAY, RAYLET, WORKER, Nodes, free_port, needs_ray, open_nodes
+from tests.support.runs import KEYS, PROGRAM, Ran, assert_clean, make_place, read_proc
 from tests.support.sharding import archives_of, clone_job, make_sharded, run_shard, tree_of
 
 pytestmark = [needs_ray, pytest.mark.thorough]
@@ -341,15 +343,15 @@ def test_one_machine_three_nodes_and_four_shards_make_the_same(nodes: Nodes, tmp
 
 @pytest.mark.soak
 def test_large_repository_comes_to_nodes_and_a_full_disk_leaves_one_out(nodes: Nodes, tmp_path: Path) -> None:
-    """200 MB, more than what one node has room for. Its tasks are done elsewhere, and are no failed attempts."""
+    """60 MB, for whose worktrees one node has no room. Its tasks are done elsewhere."""
     if subprocess.run(["unshare", "--map-root-user", "--mount", "true"]).returncode:
         pytest.skip("no namespaces for a small disk")
     files = {f"m{number}.py": f"x = {number}\n" for number in range(8)}
     place, model = make_place(tmp_path, files), Model(*files)
-    for number in range(10):
+    for number in range(3):
         place.write({f"large{number}.bin": os.urandom(20 << 20)})
     place.commit()
-    nodes.join_with_disk("small", 4, 300)
+    nodes.join_with_disk("small", 4, 100)
     words = (*WORDS[:3], "--agents", "8", "--files", *files, "--model", "openai/gpt-6.1-sol")
     with ModelServer(model) as server:
         running = nodes.begin(place, *words, server=server)
@@ -397,6 +399,48 @@ def test_cluster_works_with_the_tls_of_ray(tmp_path: Path) -> None:
         ran = own.run(place, *WORDS, server=server)
         assert (ran.code, ran.verdicts, server.count()) == (0, ["applied"] * 4, 4), ran.err
         assert find_keys(own, "head", "one") == []
+
+
+STAND_INS = {
+    "aider-orchestrator": f'exec {sys.executable} {PROGRAM} "$@"',
+    "hostname": "echo 127.0.0.1",
+    # srun -N 3 -n 3 -x HOST COMMAND
+    "srun": 'shift 6; for n in 1 2 3; do mkdir $JOB/$n; "$@" --name node$n --dir $JOB/$n & done; wait',
+}
+
+
+@pytest.mark.soak
+def test_slurm_script_of_the_docs(tmp_path: Path, short_folder: str) -> None:
+    """Its nodes are on this machine. The token comes from the environment, as in Kubernetes."""
+    blocks = sections(HOW_TO)["… let several machines work for one run"]
+    (script,) = (block for block in blocks if block.startswith("#!/bin/bash"))
+    script = script.replace("my-plan", "many").replace('head --address "$head"', 'head --address "$head" --port 6379')
+    files = {f"part{letter}.py": f"value = {number}\n" for number, letter in enumerate("abcdefgh")}
+    place = make_sharded(tmp_path, files)
+    for name, command in STAND_INS.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/bash\n{command}\n")
+        path.chmod(0o755)
+    with ModelServer(appends("# done")) as server, (tmp_path / "out").open("w+") as out:
+        environment = place.environment(server) | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        environment |= {"PYTHONPATH": str(RAY), "RAY_AUTH_TOKEN": "f" * 64, "AIDER_BIN": "", "JOB": short_folder}
+        words = ["bash", "-c", script.replace("6379", str(free_port()))]
+        job = subprocess.Popen(words, cwd=place.repo, env=environment, stdout=out, stderr=out, start_new_session=True)
+        try:
+            assert job.wait(within(300)) == 0, (tmp_path / "out").read_text()
+            assert server.count() == 8
+        finally:
+            os.killpg(job.pid, signal.SIGTERM)  # as Slurm ends what a job has left
+            wait_until(lambda: not group_exists(job.pid), "the nodes have ended")
+
+
+def group_exists(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 KILLS_ITS_NODE = """

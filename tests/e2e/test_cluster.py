@@ -446,7 +446,7 @@ def group_exists(pid: int) -> bool:
 KILLS_ITS_NODE = """
 pid=$$
 while [ "$pid" -gt 1 ]; do
-    if grep -q ray:: "/proc/$pid/cmdline"; then kill -9 "$pid"; fi
+    if grep -q ^ray:: "/proc/$pid/cmdline"; then kill -9 "$pid"; fi
     pid=$(awk '/^PPid/ { print $2 }' "/proc/$pid/status")
 done
 """

@@ -80,8 +80,7 @@ def measure_run(nodes: Nodes, tasks: int, latency: float) -> Measured:
         _, status, usage = os.wait4(running.child.pid, 0)
         running.child.returncode = os.waitstatus_to_exitcode(status)
         assert (running.child.returncode, server.count()) == (0, tasks), running.said(1)
-        (journal,) = (place.repo / ".aider_logs").glob("run_*.jsonl")
-        content = journal.read_bytes()
+        content = b"".join(path.read_bytes() for path in (place.repo / ".aider_logs").glob("*.jsonl"))
     return Measured(usage.ru_utime + usage.ru_stime, content.count(b"\n"), len(content))
 
 

@@ -1,3 +1,3 @@
-"""Aider Orchestrator: many Aider agents, one repository, one honest result."""
+"""Aider Orchestrator: many Aider agents, one repository, one result that is checked."""
 
 __version__ = "0.2.0"

@@ -68,7 +68,9 @@ def test_figures_of_the_proofs_are_those_of_their_pages() -> None:
 
 
 def test_replayed_commits_are_those_of_the_table() -> None:
-    [said] = re.findall(r"(\d+) real commits of (\d+) repositories, replayed: (\d+) trees are equal", README)
+    [said] = re.findall(
+        r"\[(\d+) real commits of (\d+) repositories, replayed\]\([^)]*\): (\d+) trees are equal", README
+    )
     table = BENCHMARKS.partition("## Real commits, replayed")[2].partition("\n## ")[0]
     rows = [cells(line) for line in table.splitlines() if re.match(r"\| [\w-]+(/[\w-]+)? \| \d", line)]
     *repositories, total = [[int(cell) for cell in row[1:]] for row in rows]

@@ -17,7 +17,7 @@ TARGET = Path(__file__).resolve().parents[1] / "action.yml"
 HEAD = """\
 # Written by `python -m tools.write_action` from the program's own table of flags: do not edit.
 name: Aider Orchestrator
-description: Run many Aider agents on one repository in parallel, with a verdict you can trust.
+description: Divide a change among several Aider agents, combine their work, and run your tests on it.
 branding:
   icon: git-merge
   color: green

@@ -10,7 +10,7 @@ from orchestra.cli.parser import CommandParser
 from orchestra.errors import UsageError
 
 PROGRAM = "aider-orchestrator"
-SUMMARY = "Run many Aider agents on one repository in parallel, with a verdict you can\ntrust."
+SUMMARY = "Divide a change among several Aider agents, combine their work, and run your\ntests on it."
 EXAMPLES = (
     "demo",
     '"Add a password reset by e-mail" --test-cmd "pytest -q"',

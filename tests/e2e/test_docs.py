@@ -33,7 +33,7 @@ def shims(folder: Path) -> str:
     folder.mkdir()
     for name, what in {
         "aider-orchestrator": f"{sys.executable} {ROOT}/aider_orchestrator.py",
-        "python": sys.executable,
+        **dict.fromkeys(("python", "python3"), sys.executable),
     }.items():
         (folder / name).write_text(f'#!/bin/sh\nexec {what} "$@"\n')
         (folder / name).chmod(0o755)

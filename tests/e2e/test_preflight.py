@@ -109,3 +109,12 @@ def test_missing_cluster_is_asked_about_at_a_terminal(tmp_path: Path, answer: st
         terminal.press(answer, "Enter")
         assert terminal.wait_for_end() == code and server.count() == paid
         assert (place.repo / ".aider_logs").exists() == bool(paid)
+
+
+@pytest.mark.thorough
+def test_yes_answers_the_question_about_a_dirty_target(tmp_path: Path) -> None:
+    place = dirty_place(tmp_path)
+    with ModelServer(appends(HI)) as server, open_terminal(place.repo, 80) as terminal:
+        terminal.start(*WORDS, "--yes", env=terminal_environment(place.environment(server)))
+        assert (terminal.wait_for_end(), server.count()) == (1, 2)
+        assert "Go on?" not in "\n".join(terminal.everything())

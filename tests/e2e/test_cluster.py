@@ -424,14 +424,17 @@ def test_slurm_script_of_the_docs(tmp_path: Path, short_folder: str) -> None:
         path.chmod(0o755)
     with ModelServer(appends("# done")) as server, (tmp_path / "out").open("w+") as out:
         environment = place.environment(server) | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
-        environment |= {"PYTHONPATH": str(RAY), "RAY_AUTH_TOKEN": "f" * 64, "AIDER_BIN": "", "JOB": short_folder}
+        environment |= {"PYTHONPATH": str(RAY), "RAY_AUTH_TOKEN": "f" * 64, "AIDER_BIN": ""}
+        environment |= {"JOB": short_folder, "TMPDIR": short_folder}
         words = ["bash", "-c", script.replace("6379", str(free_port()))]
         job = subprocess.Popen(words, cwd=place.repo, env=environment, stdout=out, stderr=out, start_new_session=True)
         try:
             assert job.wait(within(300)) == 0, (tmp_path / "out").read_text()
             assert server.count() == 8
         finally:
-            os.killpg(job.pid, signal.SIGTERM)  # as Slurm ends what a job has left
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGTERM)  # as Slurm ends what a job has left
+            job.wait(within())
             wait_until(lambda: not group_exists(job.pid), "the nodes have ended")
 
 

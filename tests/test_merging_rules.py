@@ -54,6 +54,13 @@ MERGES = {
         sub(END, "        return 1\n\n    def o(self):\n        return 3\n\n\ndef a"),
         None,
     ),
+    "a line in a function that the other side renames": (
+        "a.py",
+        DOOR,
+        DOOR.replace("def close(self)", "def shut(self, now)"),
+        DOOR.replace("        self.stack.close()", "        log()\n        self.stack.close()"),
+        None,
+    ),
     "names in __all__": (
         "a.py",
         PY,

@@ -4,8 +4,8 @@ import ast
 import json
 import re
 import tomllib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -33,6 +33,7 @@ READERS: dict[str, Callable[[str], object]] = {
     ".toml": tomllib.loads,
 }
 T = TypeVar("T")
+Scopes = Mapping[str, Counter[str]]  # the words of each definition
 WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -81,7 +82,7 @@ class Sides:
         return [count_words("".join("".join(sides[n]) for sides in conflicts)) for n in range(3)]
 
     @cached_property
-    def scopes(self) -> list[dict[str, Counter[str]]]:
+    def scopes(self) -> list[Scopes]:
         return [count_by_scope(source) for source in self.sources]
 
     @cached_property
@@ -165,29 +166,42 @@ def count_words(text: str) -> Counter[str]:
     return counts
 
 
-def count_by_scope(source: Source | None) -> dict[str, Counter[str]]:
+def count_by_scope(source: Source | None) -> Scopes:
     """Count the words of each definition without those inside of it."""
-    counts: dict[str, Counter[str]] = {}
+    counts = defaultdict[str, Counter[str]](Counter)
     for name, text in split_scopes(source) if source else ():
-        counts.setdefault(name, Counter()).update(count_words(text.decode("utf-8", "replace")))
-    return counts
+        counts[name].update(count_words(text.decode("utf-8", "replace")))
+    return dict(counts)
 
 
-def find_displaced(sides: Sequence[dict[str, Counter[str]]], merged: dict[str, Counter[str]]) -> str:
+def find_displaced(sides: Sequence[Scopes], merged: Scopes) -> str:
     """Return the name of a definition that has not the words which its sides give it.
 
-    Lines that are alike in two functions let a merge by lines put a part of one into the other. A name that a side
-    removed is passed over: the definition may have a new one.
+    Lines that are alike in two functions let a merge by lines put a part of one into the other.
     """
-    for name, words in merged.items():
-        there = [side[name] for side in sides if name in side]
-        if len(there) == len(sides):
-            differs = find_miscount([*there, words]) is not None
-        else:
-            differs = len(there) == 1 and name not in sides[0] and words != there[0]
-        if name and differs:
-            return name
-    return ""
+    return next((name for name in merged if name and not has_own_words(name, merged[name], sides)), "")
+
+
+def has_own_words(name: str, words: Counter[str], sides: Sequence[Scopes]) -> bool:
+    base, ours, theirs = sides
+    owners = [side for side in (ours, theirs) if name in side]
+    if name in base:
+        return len(owners) < 2 or find_miscount([side[name] for side in sides] + [words]) is None
+    if len(owners) != 1:
+        return True
+    added, removed = count_edits(base, owners[0], theirs if owners[0] is ours else ours)
+    own = owners[0][name]
+    return not (words - own - added or own - words - removed)
+
+
+def count_edits(base: Scopes, side: Scopes, other: Scopes) -> tuple[Counter[str], Counter[str]]:
+    """Count what the other side adds to and takes from definitions that a side has no more: they may have new names."""
+    added, removed = Counter[str](), Counter[str]()
+    for name, words in base.items():
+        if name in other and name not in side:
+            added += other[name] - words
+            removed += words - other[name]
+    return added, removed
 
 
 def find_miscount(counts: Sequence[Counter[T]], *, once: bool = False) -> T | None:

@@ -49,13 +49,14 @@ clis:
 	sh tools/install_clis.sh
 
 # Ray for the tests of a cluster, in a folder of this project's own: .venv stays without it, as most users have it. That
-# it moves no pin is checked first.
+# it moves no pin is checked first, and that all requirements are met after.
 RAY := ray>=2.55,<3
 ray: .tools/ray/ready
 .tools/ray/ready: $(VENV)/ready requirements.lock
 	$(RUN) -m pip install -q --disable-pip-version-check --dry-run -c requirements.lock "$(RAY)"
 	rm -rf .tools/ray
 	$(RUN) -m pip install -q --disable-pip-version-check --no-deps --target .tools/ray "$(RAY)" msgpack
+	PYTHONPATH=.tools/ray $(RUN) -m pip check
 	@touch $@
 
 soak: $(VENV)/ready ray

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from orchestra.cli.launch import exit_with
 from orchestra.cli.main import main as run_command
+from orchestra.errors import ClusterUnavailable
 from orchestra.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,6 +22,18 @@ async def story(settings: Settings, *, past: "PreviousSessions | None" = None) -
     """Carry out one run, or the rest of a past one, and return its exit code."""
     if settings.dry_run:
         return await show_plan(settings, past)
+    try:
+        return await carry_out(settings, past)
+    except ClusterUnavailable as trouble:
+        from orchestra.cli.question import confirm_one_machine
+
+        if not await confirm_one_machine(settings, trouble):
+            raise
+    return await carry_out(settings.with_values(cluster=""), past)
+
+
+async def carry_out(settings: Settings, past: "PreviousSessions | None") -> int:
+    """Carry out a run from its preflight to its report."""
     from orchestra.cli.provide_aider import provide_aider
     from orchestra.conduct.session.warmup import start_warmup
 

@@ -89,6 +89,7 @@ class SleepingHost:
     seen: list[tuple[AttemptOrder, GatewayAccess]] | None = None  # the orders that came, if they are kept
     desk: Desk | None = None
     at_work: int = 0
+    offloads_gates: bool = False
 
     async def open(self) -> HostFacts:
         return HostFacts("sleeping")
@@ -129,6 +130,9 @@ class SleepingHost:
                 GateOutcome(gate, CommandResult(0, self.seconds, timed_out=False), Path(f"{gate.name}.txt"))
             )
         return outcomes
+
+    async def offload_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+        return []
 
     async def close(self) -> None:
         """Nothing was opened."""

@@ -85,6 +85,10 @@ class ClusterGone(OrchestraError, code=6):
     """No machine of the cluster is left."""
 
 
+class ClusterUnavailable(UsageError):
+    """The cluster cannot be used. Nothing was begun."""
+
+
 class RequestRefused(OrchestraError, code=1):
     """The request of another terminal was refused."""
 

@@ -92,14 +92,23 @@ def test_token_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
         ("8.8.8.8", {}, True),
         ("8.8.8.8", {"RAY_USE_TLS": "1"}, False),
         ("0.0.0.0", {"RAY_USE_TLS": "1"}, True),
+        ("[2001:4860:4860::8888]", {}, True),
+        ("localhost", {}, False),
+        ("no-such-host.invalid", {}, False),
     ],
 )
 def test_public_network_needs_tls(host: str, environment: dict[str, str], refused: bool) -> None:
     if refused:
         with pytest.raises(UsageError):
-            ray_start.check_address(host, environment)
+            ray_cluster.check_address(host, environment)
     else:
-        ray_start.check_address(host, environment)
+        ray_cluster.check_address(host, environment)
+
+
+def test_protection_of_the_way_is_named() -> None:
+    described = [ray_cluster.describe_protection(host, {}) for host in ("127.0.0.1", "10.1.2.3")]
+    assert described == ["it is on this machine alone", "it is on a private network, which nothing encrypts"]
+    assert "TLS" in ray_cluster.describe_protection("8.8.8.8", {"RAY_USE_TLS": "1"})
 
 
 def test_folder_too_deep_for_sockets_is_refused(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from orchestra.agents.base import WorktreeSetup
 from orchestra.errors import ClusterGone, HostLost, SetUpFailed
 from orchestra.gateway.billing import ClientPass
 from orchestra.hosts import cluster as cluster_module
-from orchestra.hosts.base import GatewayAccess
+from orchestra.hosts.base import GateOrder, GatewayAccess
 from orchestra.hosts.cluster import ClusterHost
 from orchestra.hosts.node import NodeWorker
 from orchestra.hosts.node_door import GatewayClient, NodeDoor
 from orchestra.hosts.node_messages import ModelRequest
+from orchestra.model import Gate
 from tests.support.hosting import InProcessCluster, LocalSite, node
-from tests.support.load import holds_soon, within
+from tests.support.load import NEVER, holds_soon, within
 from tests.support.modelserver import ModelServer, Reply, Request
 from tests.support.seating import STREAMS, client, door
 from tests.test_host_contract import attempted, git
@@ -130,6 +131,74 @@ def test_worker_ends_itself_when_the_head_is_silent(tmp_path: Path) -> None:
         await worker.watch_lease(0.0)
         assert ended.is_set() and not folder.exists()
         await worker.close()
+
+    on_a_node(tmp_path, scene)
+
+
+def gate_order(commit: str, *commands: str) -> GateOrder:
+    gates = tuple(Gate(f"gate{number}", "command", command) for number, command in enumerate(commands))
+    return GateOrder("20260101_000000", commit, "task1-1", gates, timeout=within())
+
+
+def test_gates_run_on_a_node_and_bring_their_output_home(tmp_path: Path) -> None:
+    async def scene(site: LocalSite, host: ClusterHost, cluster: InProcessCluster) -> None:
+        result = await attempted(site)
+        begun = list[str]()
+        check = gate_order(result.commit, "cat a.py; pwd", "exit 3")
+        passed, failed = await host.offload_gates(check, lambda gate: begun.append(gate.name))
+        assert begun == ["gate0", "gate1"] and (passed.passed, failed.passed) == (True, False)
+        assert (passed.host, failed.host) == ("one", "one") and passed.output.parent == site.root / ".aider_logs"
+        (worker,) = (link.worker for link in cluster.links)
+        first, *content, folder = passed.output.read_text().splitlines()
+        assert first == "(It ran on node one.)" and content == ["x = 1", "# done"]
+        assert folder.startswith(str(worker.opened_site.folder))
+        assert not [path for path in site.left() if "gate" in path]
+
+    on_a_node(tmp_path, scene)
+
+
+def test_gates_of_a_lost_node_are_left_to_the_head(tmp_path: Path) -> None:
+    async def scene(site: LocalSite, host: ClusterHost, cluster: InProcessCluster) -> None:
+        await attempted(site)
+        mark = tmp_path / "begun"
+        check = gate_order(site.base, f"touch {mark}; sleep {NEVER:.0f}")
+        running = asyncio.create_task(host.offload_gates(check, lambda gate: None))
+        assert await asyncio.to_thread(holds_soon, mark.exists)
+        cluster.names.clear()
+        cluster.links[-1].cut.set()
+        assert await running == [] and not host.offloads_gates
+
+    on_a_node(tmp_path, scene)
+
+
+def test_cancelled_gates_end_on_their_node(tmp_path: Path) -> None:
+    async def scene(site: LocalSite, host: ClusterHost, cluster: InProcessCluster) -> None:
+        await attempted(site)
+        mark = tmp_path / "begun"
+        check = gate_order(site.base, f"touch {mark}; sleep {NEVER:.0f}")
+        running = asyncio.create_task(host.offload_gates(check, lambda gate: None))
+        assert await asyncio.to_thread(holds_soon, mark.exists)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        (worker,) = (link.worker for link in cluster.links)
+        assert not worker.gate_runs and not site.left() and host.offloads_gates
+
+    on_a_node(tmp_path, scene)
+
+
+def test_gates_that_need_the_checkout_stay_at_the_head(tmp_path: Path) -> None:
+    async def scene(site: LocalSite, host: ClusterHost, cluster: InProcessCluster) -> None:
+        await attempted(site)
+        planted = {"package.json": "{}\n", "node_modules/x.js": "", ".gitignore": "node_modules\n"}
+        for name, text in planted.items():
+            (site.root / name).parent.mkdir(exist_ok=True)
+            (site.root / name).write_text(text)
+        git(site, "add", "package.json")
+        git(site, "commit", "-qm", "More")
+        head = git(site, "rev-parse", "HEAD").strip()
+        assert await host.offload_gates(gate_order(head, "true"), lambda gate: None) == []
+        assert len(await host.offload_gates(gate_order(site.base, "true"), lambda gate: None)) == 1
 
     on_a_node(tmp_path, scene)
 

@@ -11,7 +11,7 @@ from orchestra.cli.command_io import is_attended, terminal_width
 from orchestra.conduct.core.context import TerminalPrompts
 from orchestra.conduct.session.preflight import Preflight
 from orchestra.console import ProgressView
-from orchestra.errors import UsageError
+from orchestra.errors import ClusterUnavailable, UsageError
 from orchestra.model import Decision
 from orchestra.plan.draft import Draft
 from orchestra.report.plans.preview import plan_tree
@@ -80,6 +80,14 @@ async def confirm_dirty_files(preflight: Preflight) -> None:
         print(f"{wrap_at_terminal(escape_controls(note))}\nGo on? [y/N]", file=sys.stderr)
         if (await read_typed_line()).strip().lower() not in ("y", "yes"):
             raise UsageError("Nothing was begun, and nothing is paid.")
+
+
+async def confirm_one_machine(settings: Settings, trouble: ClusterUnavailable) -> bool:
+    """Ask whether to run on this machine alone, if a person can be asked."""
+    if settings.ask == "never" or not is_attended(settings, sys.stderr):
+        return False
+    print(f"{wrap_at_terminal(escape_controls(str(trouble)))}\nRun on this machine alone? [y/N]", file=sys.stderr)
+    return (await read_typed_line()).strip().lower() in ("y", "yes")
 
 
 def parse_decision(task: int, line: str) -> Decision | None:

@@ -83,8 +83,9 @@ class GateOutcome:
 
     `remarks`: sentences about side effects. `spoiled`: the tree was changed, and no other gate should run in it.
     `stale`: modules that did not come from the tree, so that passing proves nothing. `leaves`: it left files in the
-    tree. `in_used_tree`: an earlier gate or the set-up had changed the tree. `remembered`: the run that ran it, if the
-    outcome is from memory. `why_run`: why an outcome from memory could not be used.
+    tree. `in_used_tree`: an earlier gate or the set-up had changed the tree. `host`: the machine, if it is not the
+    head. `remembered`: the run that ran it, if the outcome is from memory. `why_run`: why an outcome from memory could
+    not be used.
     """
 
     gate: Gate
@@ -96,6 +97,7 @@ class GateOutcome:
     spoiled: bool = False
     leaves: bool = False
     in_used_tree: bool = False
+    host: str = ""
     remembered: str = ""
     why_run: str = ""
     roll: RecordedTests = field(default_factory=RecordedTests, repr=False)

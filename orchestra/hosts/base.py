@@ -87,6 +87,10 @@ class Supervisor(Protocol):
 class Host(Protocol):
     """One place where attempts and gates run."""
 
+    @property
+    def offloads_gates(self) -> bool:
+        """Whether gates can run on another machine than the head now."""
+
     async def open(self) -> HostFacts:
         """Return facts about the host before commands run there. Raise what makes it unusable, with the remedy."""
 
@@ -104,6 +108,10 @@ class Host(Protocol):
     ) -> Sequence[GateOutcome]:
         """Run gates one after the other, and call `started` before and `ended` after each. A gate's output goes to a
         file of the head."""
+
+    async def offload_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+        """Run gates on another machine than the head, if there is one that can; else return nothing. Several orders may
+        be at work at once."""
 
     async def describe_environment(self, check: GateOrder) -> GateEnvironment:
         """Return the digest of what can change the outcome of these gates beside tree and command."""

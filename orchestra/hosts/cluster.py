@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestra.agents.base import AttemptOrder
 from orchestra.errors import ClusterGone, HostLost, OrchestraError, SetUpFailed
@@ -15,46 +15,17 @@ from orchestra.gates.run import GateOutcome
 from orchestra.hosts.base import AttemptResult, GateOrder, HostFacts, Supervisor, ignore_outcome
 from orchestra.hosts.local import LocalHost
 from orchestra.hosts.node_door import GatewayClient
-from orchestra.hosts.node_messages import (
-    LEASE,
-    PIECE,
-    AdmissionRequest,
-    AnswerPart,
-    AttemptReply,
-    Message,
-    ModelRequest,
-    NodeOrder,
-)
+from orchestra.hosts.node_messages import AttemptReply, NodeOrder
+from orchestra.hosts.remote_node import CALL_SECONDS, START_SECONDS, Node, NodeLink, NodeOffer
 from orchestra.judge.retry import machine_remedy
 from orchestra.model import Gate
 from orchestra.workspace.git import Git
-from orchestra.workspace.packs import make_base_pack, make_pack, unpack_objects
+from orchestra.workspace.packs import make_base_pack, unpack_objects
 
 SCAN_SECONDS = 2.0  # between two looks at who is in the cluster
-CALL_SECONDS = LEASE  # for an answer to a short call
-START_SECONDS = 300.0  # for a node to load Aider
 PATIENCE = 45.0  # seconds without a node after which the run gives up
 LOSS_WINDOW = 600.0  # seconds in which a second loss leaves a node out
 MOST_LOSSES = 2
-MOST_NAMED = 100  # commits that a node has
-
-
-@dataclass(frozen=True)
-class NodeOffer:
-    """A node that is in the cluster now."""
-
-    id: str
-    name: str
-    slots: int
-
-
-class NodeLink(Protocol):
-    """The way to the worker on one node. Every failure of a call is a HostLost with the reason."""
-
-    async def call(self, method: str, *arguments: Any) -> Any: ...
-
-    async def end(self) -> None:
-        """End the worker's process."""
 
 
 class Cluster(Protocol):
@@ -65,151 +36,6 @@ class Cluster(Protocol):
     async def start_worker(self, offer: NodeOffer) -> NodeLink: ...
 
     async def close(self) -> None: ...
-
-
-@dataclass(eq=False)
-class RemoteAttempt:
-    """The head's side of one attempt on a node. `refused`: what kept its agent from being admitted."""
-
-    supervisor: Supervisor
-    refused: "asyncio.Future[None]"
-    supervising: "asyncio.Task[None] | None" = None
-
-
-@dataclass(eq=False)
-class Node:
-    """A node at work for this run, seen from the head. `known`: commits that it has."""
-
-    offer: NodeOffer
-    link: NodeLink
-    git: Git
-    gateway: GatewayClient
-    known: dict[str, None]
-    lost: "asyncio.Future[str]"
-    attempts: dict[str, RemoteAttempt] = field(default_factory=dict)
-    at_work: int = 0
-    sending: asyncio.Lock = field(default_factory=asyncio.Lock)
-    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
-
-    @property
-    def named_commits(self) -> list[str]:
-        """The commits that git is told of: more of them would not make packs much smaller."""
-        known = list(self.known)
-        return [*known[:1], *known[1:][-MOST_NAMED:]]
-
-    @property
-    def is_free(self) -> bool:
-        return self.at_work < self.offer.slots and not self.lost.done()
-
-    def lose(self, why: str) -> None:
-        if not self.lost.done():
-            self.lost.set_result(why)
-
-    async def call(self, method: str, *arguments: Any, seconds: float = CALL_SECONDS) -> Any:
-        """Call the worker. A node that fails or is silent is lost."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await self.link.call(method, *arguments)
-        except TimeoutError:
-            self.lose(f"it was silent for {seconds:.0f} s")
-        except HostLost as error:
-            self.lose(error.detail)
-        raise HostLost(self.lost.result())
-
-    # --- what the node asks
-
-    async def serve(self) -> None:
-        """Fetch the node's messages until it is lost."""
-        with contextlib.suppress(HostLost):
-            while True:
-                for message in await self.call("poll"):
-                    self.take_message(message)
-
-    def take_message(self, message: Message) -> None:
-        match message:
-            case ModelRequest():
-                self.start(self.gateway.forward(message, self.answerer(message.number)))
-            case AdmissionRequest(name, root) if (attempt := self.attempts.get(name)) and not attempt.supervising:
-                attempt.supervising = self.start(self.supervise(name, attempt, root))
-
-    def start(self, work: Any) -> "asyncio.Task[None]":
-        async def ignore_loss() -> None:
-            with contextlib.suppress(HostLost):
-                await work
-
-        task = asyncio.create_task(ignore_loss())
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
-
-    def answerer(self, number: int) -> Callable[[AnswerPart], Any]:
-        async def answer(part: AnswerPart) -> None:
-            await self.call("answer", number, part)
-
-        return answer
-
-    async def supervise(self, name: str, attempt: RemoteAttempt, root: str) -> None:
-        try:
-            access = await attempt.supervisor.admit(root)
-        except Exception as error:
-            return attempt.refused.set_exception(error)
-        await self.call("admit", name, access)
-        await attempt.supervisor.wait_for_stop()
-        await self.call("stop", name)
-
-    # --- what the head asks
-
-    async def send_commits(self, commits: Sequence[str]) -> None:
-        async with self.sending:
-            missing = [commit for commit in commits if commit not in self.known]
-            if pack := await make_pack(self.git, missing, self.named_commits):
-                await self.send_pack(pack)
-            self.known |= dict.fromkeys(missing)
-
-    async def send_pack(self, pack: bytes) -> None:
-        for begin in range(0, len(pack), PIECE):
-            await self.call("add_piece", pack[begin : begin + PIECE])
-        await self.call("take_pack", seconds=START_SECONDS)
-
-    async def run_attempt(self, order: AttemptOrder, supervisor: Supervisor) -> AttemptReply:
-        await self.send_commits([order.base, order.parent])
-        attempt = RemoteAttempt(supervisor, asyncio.get_running_loop().create_future())
-        self.attempts[order.name] = attempt
-        working = asyncio.ensure_future(self.link.call("run_attempt", order))
-        working.add_done_callback(note_exception)
-        try:
-            await asyncio.wait({working, self.lost, attempt.refused}, return_when=asyncio.FIRST_COMPLETED)
-            if attempt.refused.done():
-                attempt.refused.result()
-            if not working.done():
-                raise HostLost(self.lost.result())
-            reply: AttemptReply = working.result()
-            return reply
-        except HostLost as error:
-            self.lose(error.detail)
-            raise
-        except BaseException:
-            with contextlib.suppress(HostLost):
-                await self.call("cancel", order.name)
-                await asyncio.wait({working}, timeout=CALL_SECONDS)
-            raise
-        finally:
-            working.cancel()
-            attempt.refused.cancel()
-            del self.attempts[order.name]
-            if attempt.supervising is not None:
-                attempt.supervising.cancel()
-
-    async def close(self) -> None:
-        """End the worker, and everything that waits for it."""
-        with contextlib.suppress(HostLost):
-            if not self.lost.done():
-                await self.call("close")
-        self.lose("the run has ended")
-        for task in list(self.tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.link.end()
 
 
 @dataclass(eq=False)
@@ -241,6 +67,10 @@ class ClusterHost:
     def git(self) -> Git:
         return self.local.command_environment.repository.git
 
+    @property
+    def offloads_gates(self) -> bool:
+        return bool(self.nodes)
+
     def start(self) -> None:
         """Begin to take nodes, while the head makes its plan."""
         self.scanning = asyncio.create_task(self.scan())
@@ -258,6 +88,42 @@ class ClusterHost:
         ended: Callable[[GateOutcome], Awaitable[None]] = ignore_outcome,
     ) -> Sequence[GateOutcome]:
         return await self.local.run_gates(check, started, ended)
+
+    async def offload_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+        """Run gates on the node with the fewest orders. If it is lost, another one gets them, and then the head."""
+        if not self.nodes or await self.local.needs_checkout(check.commit):
+            return []
+        for gate in check.gates:
+            started(gate)
+        for _ in range(MOST_LOSSES):
+            nodes = [node for node in self.nodes.values() if not node.lost.done()]
+            if not nodes:
+                break
+            node = min(nodes, key=lambda node: node.gate_orders)
+            with contextlib.suppress(HostLost):
+                return await self.run_gates_on(node, check)
+        return []
+
+    async def run_gates_on(self, node: Node, check: GateOrder) -> Sequence[GateOutcome]:
+        """Run gates on a node. If it cannot even set up their worktree, nothing is known about the tree."""
+        node.gate_orders += 1
+        try:
+            async with node.gate_lock:
+                reply = await node.run_gates(check)
+        finally:
+            node.gate_orders -= 1
+        if reply.is_machine:
+            self.leave_out(node.offer, reply.error)
+            node.lose(reply.error)
+        outcomes = []
+        for outcome, printed in zip(reply.outcomes, reply.printed, strict=True):
+            # The head runs it again if it failed, and has the other file for that.
+            name = check if outcome.passed else replace(check, label=f"{check.label}-{node.offer.name}")
+            output = self.logs / name.output_name(outcome.gate)
+            text = self.local.command_environment.scrub(printed.decode("utf-8", "replace"))
+            await asyncio.to_thread(output.write_text, f"(It ran on node {node.offer.name}.)\n{text}", "utf-8")
+            outcomes.append(replace(outcome, output=output, host=node.offer.name))
+        return outcomes
 
     async def receive_commit(self, commit: str, pack: bytes) -> None:
         """Do nothing: a result is unpacked before it is handed on, and a node gets what an order needs with it."""
@@ -295,19 +161,20 @@ class ClusterHost:
                 node = Node(offer, link, self.git, self.gateway, {self.order.base: None}, lost)
                 if problem := await node.call("prepare", self.order, seconds=START_SECONDS):
                     return self.leave_out(offer, problem)
+                node.start(node.serve())  # the pack of a large repository takes longer than the node's lease
                 await node.send_pack(await self.pack_of_base())
                 await node.call("start", seconds=START_SECONDS)
             self.nodes[offer.id] = node
             if not self.ready.done():
                 self.ready.set_result(time.monotonic())
             self.tell(f"Node {offer.name} is ready, with {offer.slots} slots.")
-            node.start(node.serve())
             node.lost.add_done_callback(lambda lost: self.forget(node, lost.result()))
         except (OrchestraError, TimeoutError) as error:
             self.count_loss(offer, str(error).removesuffix(".") or "it did not get ready in time")
         finally:
             if node is not None and offer.id not in self.nodes:
-                await node.link.end()
+                node.lose("it could not be opened")
+                await node.close()
             del self.opening[offer.id]
             self.wake()
 
@@ -388,9 +255,3 @@ class ClusterHost:
         await unpack_objects(self.git, reply.result.pack)
         node.known |= dict.fromkeys(filter(None, (reply.result.commit, reply.result.everything)))
         return replace(reply.result, pack=b"")
-
-
-def note_exception(answer: "asyncio.Future[Any]") -> None:
-    """Take note of an answer that is not awaited any more, so that asyncio does not report it."""
-    if not answer.cancelled():
-        answer.exception()

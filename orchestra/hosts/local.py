@@ -5,7 +5,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from orchestra.agents import AGENTS
@@ -67,6 +67,7 @@ class LocalHost:
     entries: Mapping[str, Entry]
     job_count: int = 0
     packages: RecentPackages = field(default_factory=RecentPackages)
+    offloads_gates: bool = False
 
     async def open(self) -> HostFacts:
         isolation = self.command_environment.isolation
@@ -187,6 +188,16 @@ class LocalHost:
                         break
         return outcomes
 
+    async def offload_gates(self, check: GateOrder, started: Callable[[Gate], None]) -> Sequence[GateOutcome]:
+        return []
+
+    async def needs_checkout(self, commit: str) -> bool:
+        """Whether gates get something from the checkout that git does not track: another machine lacks it."""
+        files, ignored = await self.list_files(commit)
+        folders = (PurePosixPath(path).parent for path in files if PurePosixPath(path).name == "package.json")
+        root = self.command_environment.repository.root
+        return bool(find_build_products(files, ignored)) or any((root / f / "node_modules").is_dir() for f in folders)
+
     @contextlib.asynccontextmanager
     async def open_gate_worktree(self, check: GateOrder) -> AsyncIterator[tuple[GateContext, bool]]:
         """Yield a worktree, and whether the set-up changed tracked files in it."""
@@ -201,9 +212,11 @@ class LocalHost:
             yield context, is_used
 
     async def list_files(self, commit: str) -> tuple[list[str], list[str]]:
-        """Return the files of a commit, and those in the checkout that git ignores."""
+        """Return the files of a commit, and those in the checkout that git ignores. A node has no checkout."""
         git = self.command_environment.repository.git
         files = await git.paths("ls-tree", "-r", "-z", "--name-only", commit)
+        if await git.maybe("rev-parse", "--is-bare-repository") == "true":
+            return files, []
         return files, await git.paths("ls-files", "--others", "--ignored", "--exclude-standard", "-z")
 
     async def describe_environment(self, check: GateOrder) -> GateEnvironment:

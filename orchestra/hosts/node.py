@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from orchestra.agents.seat import (
     make_agent_processes,
 )
 from orchestra.errors import GitFailed, OrchestraError, SetUpFailed, as_machine_trouble
-from orchestra.hosts.base import AttemptResult, GatewayAccess
+from orchestra.gates.run import GateOutcome
+from orchestra.hosts.base import AttemptResult, GateOrder, GatewayAccess
 from orchestra.hosts.isolation import Isolation, check_sandbox
 from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.hosts.node_door import NodeDoor
@@ -32,6 +33,7 @@ from orchestra.hosts.node_messages import (
     AdmissionRequest,
     AnswerPart,
     AttemptReply,
+    GateReply,
     Message,
     NodeOrder,
     NodeVersions,
@@ -45,7 +47,8 @@ from orchestra.workspace.repository import Repository
 from orchestra.workspace.scratch import NODE_PREFIX, make_scratch
 from orchestra.workspace.trees import Trees
 
-LONGEST_OUTPUT = 1 << 20  # bytes of a set-up command's output that are brought back
+USED_FILE = "ORCHESTRA_NODE_USED_FILE"  # a variable: the file for the process id of what has worked for a run
+LONGEST_OUTPUT = 1 << 20  # bytes of a command's output that are brought back
 
 
 @dataclass(eq=False)
@@ -81,6 +84,11 @@ class NodeSite:
     def pack(self) -> Path:
         return self.folder / "pack"
 
+    @property
+    def scratch(self) -> Path:
+        """The folder of worktrees and agents. A sandbox covers it, so checkout and mirror are beside it."""
+        return self.folder / "work"
+
 
 class NodeWorker:
     """What the head can ask of a node. `end_process`: what ends it when the head is silent."""
@@ -89,6 +97,7 @@ class NodeWorker:
         self.end_process = end_process or end_at_once
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         self.attempts: dict[str, NodeAttempt] = {}
+        self.gate_runs: dict[str, asyncio.Task[Sequence[GateOutcome]]] = {}
         self.door = NodeDoor(self.messages.put_nowait)
         self.site: NodeSite | None = None
         self.heard = time.monotonic()
@@ -120,7 +129,7 @@ class NodeWorker:
     async def make_site(self, order: NodeOrder, python: str) -> NodeSite:
         folder, lock = make_scratch(NODE_PREFIX)
         checkout = folder / "checkout"
-        for name in (checkout, folder / "logs"):
+        for name in (checkout, folder / "logs", folder / "work"):
             name.mkdir()
         for file in order.files:
             path = checkout / file.path
@@ -129,9 +138,8 @@ class NodeWorker:
             path.chmod(file.mode)
         git = await make_mirror(folder / "mirror", order.object_format, order.git_config, order.extra, order.base)
         repository = Repository(checkout, git, "", order.base, unborn=False, dirty=())
-        return NodeSite(
-            order, folder, lock, repository, make_agent_processes(python, folder / "server", fork=order.fork_server)
-        )
+        agents = make_agent_processes(python, folder / "work/server", fork=order.fork_server)
+        return NodeSite(order, folder, lock, repository, agents)
 
     async def start(self) -> None:
         """Start the agents' process and the door, when the base's objects are here."""
@@ -139,12 +147,12 @@ class NodeWorker:
         entries = await site.repository.entries()
         settings = load_settings({"sandbox": site.order.sandbox, "sandbox_net": site.order.sandbox_net}, [])
         reason = site.order.untrusted
-        isolation = Isolation(settings, site.repository, entries.keys(), site.folder, (), reason)
+        isolation = Isolation(settings, site.repository, entries.keys(), site.scratch, (), reason)
         environment = CommandEnvironment(site.repository, isolation, site.folder / "logs", command_environment, str)
         await self.door.server.start()
         if site.order.loads_aider:
             await site.agents.ready()
-        site.host = LocalHost(environment, Trees(site.repository, site.folder), site.agents, entries)
+        site.host = LocalHost(environment, Trees(site.repository, site.scratch), site.agents, entries)
 
     @property
     def opened_site(self) -> NodeSite:
@@ -155,7 +163,7 @@ class NodeWorker:
         """End all work, and remove what it used."""
         if self.watching is not None:
             self.watching.cancel()
-        working = [attempt.working for attempt in self.attempts.values() if attempt.working is not None]
+        working = [*filter(None, (attempt.working for attempt in self.attempts.values())), *self.gate_runs.values()]
         for work in working:
             work.cancel()
         await asyncio.gather(*working, return_exceptions=True)
@@ -216,6 +224,7 @@ class NodeWorker:
     async def run_attempt(self, order: AttemptOrder) -> AttemptReply:
         site = self.opened_site
         assert site.host is not None, "the node was not started"
+        note_use()
         attempt = NodeAttempt(order.name, self.messages.put_nowait, asyncio.get_running_loop().create_future())
         self.attempts[order.name] = attempt
         attempt.working = asyncio.create_task(site.host.run_attempt(order, attempt))
@@ -238,7 +247,7 @@ class NodeWorker:
     def read_outputs(self, order: AttemptOrder) -> Mapping[str, bytes]:
         """Read what the set-up of an attempt has printed. The head has these files for an attempt of its own."""
         paths = self.opened_site.folder.glob(f"logs/setup_{order.name}_{order.run}.txt")
-        return {path.name: path.read_bytes()[-LONGEST_OUTPUT:] for path in paths}
+        return {path.name: read_end(path) for path in paths}
 
     async def admit(self, name: str, access: GatewayAccess) -> None:
         if (attempt := self.attempts.get(name)) and not attempt.admitted.done():
@@ -250,9 +259,43 @@ class NodeWorker:
             attempt.stopping.set()
 
     async def cancel(self, name: str) -> None:
-        """Cancel an attempt, of which nothing is wanted."""
+        """Cancel an attempt or an order of gates, of which nothing is wanted."""
+        if running := self.gate_runs.get(name):
+            running.cancel()
         if (attempt := self.attempts.get(name)) and attempt.working is not None:
             attempt.working.cancel()
+
+    # --- gates
+
+    async def run_gates(self, order: GateOrder) -> GateReply:
+        site = self.opened_site
+        assert site.host is not None, "the node was not started"
+        if untrusted := (await site.host.open()).untrusted:
+            return GateReply(error=untrusted)
+        running = self.gate_runs[order.label] = asyncio.create_task(site.host.run_gates(order, lambda gate: None))
+        try:
+            outcomes = await running
+            printed = tuple(read_end(outcome.output) for outcome in outcomes)
+            return GateReply(tuple(replace(outcome, files=()) for outcome in outcomes), printed)
+        except asyncio.CancelledError:
+            return GateReply(error="they were cancelled")
+        except (OrchestraError, OSError) as error:
+            return GateReply(error=str(error), is_machine=is_fault_of_machine(error))
+        finally:
+            del self.gate_runs[order.label]
+
+
+def note_use() -> None:
+    """Tell `worker join --once` that this process works for a run."""
+    if path := os.environ.get(USED_FILE):
+        Path(path).write_text(str(os.getpid()), "utf-8")
+
+
+def read_end(path: Path) -> bytes:
+    try:
+        return path.read_bytes()[-LONGEST_OUTPUT:]
+    except OSError:
+        return b""
 
 
 def is_fault_of_machine(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestra.gates.run import GateOutcome
 from orchestra.hosts.base import AttemptResult
 
 LEASE = 30.0  # seconds of silence after which head and node give each other up
@@ -100,3 +101,16 @@ class AttemptReply:
     is_machine: bool = False
     set_up: str | None = None
     outputs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class GateReply:
+    """The end of an order of gates on a node: outcomes, and what each has printed; or the message of an error.
+
+    `is_machine`: the node itself is at fault.
+    """
+
+    outcomes: tuple[GateOutcome, ...] = ()
+    printed: tuple[bytes, ...] = field(default=(), repr=False)
+    error: str = ""
+    is_machine: bool = False

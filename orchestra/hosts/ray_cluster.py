@@ -16,17 +16,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestra.errors import HostLost, UsageError
-from orchestra.hosts.cluster import NodeLink, NodeOffer, note_exception
+from orchestra.errors import ClusterUnavailable, HostLost, UsageError
 from orchestra.hosts.node import NodeWorker
 from orchestra.hosts.node_messages import NodeVersions
+from orchestra.hosts.remote_node import NodeLink, NodeOffer, note_exception
 
 Result = TypeVar("Result")
 SLOT = "aider_slot"  # the resource of a node: how many agents may work there
 ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 INSTALL = "Install it on each machine: pip install 'aider-orchestrator[ray]'."
 VERSION_LABEL = "aider-orchestrator-"  # of a node, with the name of a version
-TRY_SECONDS, CONNECT_SECONDS, END_SECONDS = 10.0, 60.0, 10.0
+TRY_SECONDS, CONNECT_SECONDS, END_SECONDS = 10.0, 60.0, 5.0
+MOST_CONNECT_SECONDS = 120.0  # Ray itself would try for ever
 ALIVE = 0  # the state of a node in Ray's tables
 # Ray ends a process that has not reached the head's server for so long. Ours must end by itself, with a report.
 NEVER = str(365 * 24 * 3600)
@@ -36,13 +37,41 @@ RAY_SETTINGS = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_a
 
 def check_ray_installed() -> None:
     if importlib.util.find_spec("ray") is None:
-        raise UsageError("A cluster needs Ray, which is not installed.", hint=INSTALL)
+        raise ClusterUnavailable("A cluster needs Ray, which is not installed.", hint=INSTALL)
 
 
 def is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     return host == "localhost"
+
+
+def find_addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return the addresses of a host; none if its name is unknown here."""
+    with contextlib.suppress(ValueError):
+        return [ipaddress.ip_address(host.strip("[]"))]
+    with contextlib.suppress(OSError, UnicodeError):
+        return [ipaddress.ip_address(str(found[4][0])) for found in socket.getaddrinfo(host, None)]
+    return []
+
+
+def check_address(host: str, environ: Mapping[str, str]) -> None:
+    """Refuse a public network without TLS: a token does not encrypt."""
+    for address in find_addresses(host):
+        if address.is_unspecified:
+            raise UsageError(f"{host} stands for every interface.", hint="Give one private address of this machine.")
+        if not address.is_private and environ.get("RAY_USE_TLS") != "1":
+            hint = "Use a private network or a VPN, or Ray's TLS (RAY_USE_TLS=1 with its certificates)."
+            raise UsageError(f"{host} is no private address, and nothing encrypts what nodes say.", hint=hint)
+
+
+def describe_protection(host: str, environ: Mapping[str, str]) -> str:
+    """Return in a clause what protects the way to a cluster that was not refused."""
+    if is_loopback(host):
+        return "it is on this machine alone"
+    if environ.get("RAY_USE_TLS") == "1":
+        return "Ray's TLS encrypts the way"
+    return "it is on a private network, which nothing encrypts"
 
 
 def client_environment(address: str) -> dict[str, str]:
@@ -58,7 +87,7 @@ def check_answers(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), TRY_SECONDS).close()
     except OSError as error:
-        raise UsageError(f"No cluster answers at {address}: {error.strerror or error}.") from None
+        raise ClusterUnavailable(f"No cluster answers at {address}: {error.strerror or error}.") from None
 
 
 def find_token_file(environ: Mapping[str, str]) -> Path:
@@ -101,7 +130,7 @@ def find_own_cluster(environ: Mapping[str, str]) -> str:
     path = Path(environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray/ray_current_cluster"
     with contextlib.suppress(OSError, ValueError):
         return path.read_text("utf-8").strip()
-    raise UsageError("--cluster auto: this machine is in no cluster.", hint="Give --cluster HOST:PORT.")
+    raise ClusterUnavailable("--cluster auto: this machine is in no cluster.", hint="Give --cluster HOST:PORT.")
 
 
 def first_line(error: BaseException) -> str:
@@ -130,7 +159,7 @@ def read_nodes(address: str) -> list[NodeRecord]:
     try:
         known = GcsClient(address=address).get_all_node_info(timeout=CONNECT_SECONDS).values()
     except Exception as error:
-        raise UsageError(f"The cluster at {address} does not answer: {first_line(error)}.") from None
+        raise ClusterUnavailable(f"The cluster at {address} does not answer: {first_line(error)}.") from None
     return [
         NodeRecord(
             node.node_name,
@@ -222,14 +251,19 @@ async def connect_cluster(text: str) -> RayCluster:
     """Connect to a cluster of which this machine is a node, before anything is paid."""
     check_ray_installed()
     address = parse_cluster_address(text)
+    await call_in_thread(lambda: check_address(address.rpartition(":")[0], os.environ))
     check_token(os.environ)
     await call_in_thread(lambda: check_answers(address))
     os.environ.update(client_environment(address))
     try:
         # In a thread: it takes seconds, and in the main thread Ray would take over SIGTERM.
-        await call_in_thread(lambda: connect_ray(address))
+        async with asyncio.timeout(MOST_CONNECT_SECONDS):
+            await call_in_thread(lambda: connect_ray(address))
+    except TimeoutError:
+        why = f"Ray did not connect within {MOST_CONNECT_SECONDS:.0f} s"
+        raise ClusterUnavailable(f"The cluster at {address} cannot be used: {why}.") from None
     except Exception as error:
-        raise UsageError(f"The cluster at {address} cannot be used: {first_line(error)}.") from None
+        raise ClusterUnavailable(f"The cluster at {address} cannot be used: {first_line(error)}.") from None
     return RayCluster()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import json
 import os
 import secrets
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from orchestra.agents.seat import check_version, find_aider_python
 from orchestra.errors import UsageError
-from orchestra.hosts.node import read_versions
+from orchestra.hosts.node import USED_FILE, read_versions
 from orchestra.hosts.node_messages import NodeVersions
 from orchestra.hosts.ray_cluster import (
     RAY_SETTINGS,
@@ -33,20 +32,22 @@ LONGEST_SOCKET = 103  # bytes of a path, on the strictest of the systems
 LOOK_SECONDS = 0.2
 MOST_STARTS = 3  # on a busy machine Ray gives its own processes too little time
 # Seconds without the head's server after which Ray ends a node, with all that is at work there.
-RAY_NODE_SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "30"}
+RAY_NODE_SETTINGS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "15"}
 # What Ray and our worker need of what `base_environment` leaves out.
 NEEDED = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TLS_SERVER_KEY", "AIDER_BIN")
 
 
 @dataclass(frozen=True)
 class RayNode:
-    """What to start. `head_port` is the port of a new cluster, `cluster` the address of one to join."""
+    """What to start. `head_port` is the port of a new cluster, `cluster` the address of one to join. `once`: it ends
+    after the first run that it has worked for."""
 
     name: str
     slots: int
     address: str
     head_port: int = 0
     cluster: str = ""
+    once: bool = False
 
     def command(self, versions: NodeVersions) -> list[str]:
         labels = ",".join(f"{VERSION_LABEL}{f.name}={label_value(getattr(versions, f.name))}" for f in fields(versions))
@@ -64,17 +65,6 @@ class RayNode:
 
 def label_value(text: str) -> str:
     return text.replace(" ", "_").replace("+", "_")
-
-
-def check_address(host: str, environ: Mapping[str, str]) -> None:
-    """Refuse a public network without TLS: a token does not encrypt."""
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(host.strip("[]"))
-        if address.is_unspecified:
-            raise UsageError(f"{host} stands for every interface.", hint="Give one private address of this machine.")
-        if not address.is_private and environ.get("RAY_USE_TLS") != "1":
-            hint = "Use a private network or a VPN, or Ray's TLS (RAY_USE_TLS=1 with its certificates)."
-            raise UsageError(f"{host} is no private address, and nothing encrypts what nodes say.", hint=hint)
 
 
 def make_token(environ: Mapping[str, str]) -> Path:
@@ -114,18 +104,23 @@ async def run_node(node: RayNode, announce: Callable[[], None]) -> int:
     if node.cluster:
         await asyncio.to_thread(check_versions_of_head, node.cluster, versions)
     with tempfile.TemporaryDirectory(prefix="aider-orchestrator-worker-") as folder:
+        used = Path(folder) / "used" if node.once else None
+        environment |= {USED_FILE: str(used)} if used else {}
         for number in range(MOST_STARTS):
             log = Path(folder) / f"ray{number}.log"
-            if await keep_ray(node.command(versions), environment, log, announce):
+            if await keep_ray(node.command(versions), environment, log, announce, used):
                 break
+        if has_been_used(used):
+            return 0
         lines = [line for line in read_tail(log).splitlines() if line.strip()] or ["no reason given"]
         raise UsageError(f"Ray has ended: {lines[-1].strip()[:300]}")
 
 
 async def keep_ray(
-    command: Sequence[str], environment: Mapping[str, str], log: Path, announce: Callable[[], None]
+    command: Sequence[str], environment: Mapping[str, str], log: Path, announce: Callable[[], None], used: Path | None
 ) -> bool:
-    """Keep Ray until it ends or this process is stopped. Return whether it had started at all."""
+    """Keep Ray until it ends, this process is stopped, or the process named in `used` has ended. Return whether it had
+    started at all."""
     log.touch()
     running = asyncio.create_task(run_command(command, cwd=log.parent, env=environment, output=log))
     try:
@@ -134,11 +129,23 @@ async def keep_ray(
         if running.done():
             return False
         announce()
-        await asyncio.wait({running})
+        while not (running.done() or has_been_used(used)):
+            await asyncio.wait({running}, timeout=LOOK_SECONDS if used else None)
         return True
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def has_been_used(used: Path | None) -> bool:
+    """Whether the process that has worked for a run, and that the file names, has ended."""
+    if used is None or not used.exists() or not (text := used.read_text("utf-8")):
+        return False
+    try:
+        os.kill(int(text), 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def check_versions_of_head(cluster: str, versions: NodeVersions) -> None:

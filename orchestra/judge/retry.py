@@ -22,7 +22,7 @@ RIGHTS = "Make {place} writable; then `resume`."
 SYSTEM_LIMITS = "Use a smaller --max-agents, or raise the limits (`ulimit -n`, `ulimit -u`, memory); then `resume`."
 OBJECTS = "git has lost objects of {place}: `git fsck` lists them, and a fresh clone has them. Then `resume`."
 TROUBLES = (
-    (r"No space left on device|Disk quota exceeded|File too large|\[Errno (?:28|122|27)\]", ROOM),
+    (r"No space left on device|Disk quota exceeded|File too large|unable to write file|\[Errno (?:28|122|27)\]", ROOM),
     (r"Read-only file system|Permission denied|Operation not permitted|\[Errno (?:30|13|1)\]", RIGHTS),
     (
         r"Too many open files|Resource temporarily unavailable|Cannot allocate memory|[Cc]annot fork|MemoryError",

@@ -73,6 +73,7 @@ LIVE = "tests/e2e/test_live_changes.py::test_run_is_changed_while_it_goes_on"
 SERVER = "tests/e2e/test_web_server.py::test_server_answers_by_https_and_gives_a_viewer_no_command"
 SHARDS = "tests/e2e/test_shards.py::test_shards_in_clones_are_combined_to_the_same_tree_as_one_run"
 CLUSTER = "tests/e2e/test_cluster.py::test_the_result_is_that_of_one_machine"
+SLURM = "tests/e2e/test_cluster.py::test_slurm_script_of_the_docs"
 AGENTS = "tests/e2e/test_agents.py::test_two_parallel_tasks_are_merged_and_counted_to_the_token"
 EXEC = "tests/e2e/test_exec_agent.py::test_command_works_like_an_agent_and_its_deletions_and_modes_are_taken"
 CANCELLED = f"{STEERING}::test_cancel_from_another_terminal_ends_every_process_and_the_run_can_be_resumed"
@@ -153,7 +154,7 @@ SECTIONS = {
         elsewhere={"plan shard": SHARDS, "execute": SHARDS, "combine": SHARDS}
     ),
     "… let several machines work for one run": Section(
-        elsewhere={"worker ": CLUSTER, "--cluster": CLUSTER, "head=$(": CLUSTER}
+        elsewhere={"worker ": CLUSTER, "--cluster": CLUSTER, "head=$(": SLURM}
     ),
     "… complete commands in the shell": Section(
         first="mkdir -p ~/.local/share/bash-completion/completions ~/.config/fish/completions ~/zsh",

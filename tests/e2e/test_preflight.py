@@ -97,6 +97,21 @@ def test_dirty_target_is_asked_about_at_a_terminal(tmp_path: Path, answer: str, 
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize(("answer", "code", "paid"), [("", 2, 0), ("y", 0, 2)])
+def test_missing_cluster_is_asked_about_at_a_terminal(tmp_path: Path, answer: str, code: int, paid: int) -> None:
+    """Ray is not installed for this test. Elsewhere than on a terminal the run ends: see test_cluster_settings.py."""
+    place = make_place(tmp_path, FILES)
+    with ModelServer(appends(HI)) as server, open_terminal(place.repo, 80) as terminal:
+        words = (*WORDS, "--cluster", "10.0.0.1:6379")
+        terminal.start(*words, env=terminal_environment(place.environment(server)))
+        screen = terminal.wait_for("Run on this machine alone? [y/N]")
+        assert "A cluster needs Ray, which is not installed." in " ".join(line.strip() for line in screen)
+        terminal.press(answer, "Enter")
+        assert terminal.wait_for_end() == code and server.count() == paid
+        assert (place.repo / ".aider_logs").exists() == bool(paid)
+
+
+@pytest.mark.thorough
 def test_yes_answers_the_question_about_a_dirty_target(tmp_path: Path) -> None:
     place = dirty_place(tmp_path)
     with ModelServer(appends(HI)) as server, open_terminal(place.repo, 80) as terminal:

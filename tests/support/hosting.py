@@ -16,12 +16,13 @@ from orchestra.errors import HostLost, OrchestraError
 from orchestra.gateway.billing import ClientPass
 from orchestra.gateway.gateway import Gateway
 from orchestra.hosts.base import GatewayAccess, Host
-from orchestra.hosts.cluster import ClusterHost, NodeOffer
+from orchestra.hosts.cluster import ClusterHost
 from orchestra.hosts.isolation import Isolation
 from orchestra.hosts.local import CommandEnvironment, LocalHost
 from orchestra.hosts.node import NodeWorker, read_versions
 from orchestra.hosts.node_door import GatewayClient
 from orchestra.hosts.node_messages import NodeOrder
+from orchestra.hosts.remote_node import NodeOffer
 from orchestra.journal.jsonl import prepare_log_folder
 from orchestra.providers import catalogue
 from orchestra.settings import load_settings
@@ -184,7 +185,7 @@ async def node(folder: Path) -> AsyncIterator["LocalSite"]:
         host.start()
 
         def left() -> list[str]:
-            folders = (link.worker.site.folder for link in cluster.links if link.worker.site)
+            folders = (link.worker.site.scratch for link in cluster.links if link.worker.site)
             return [str(path) for folder in folders for path in folder.glob("*/tree")]
 
         try:

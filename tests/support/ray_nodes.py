@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ class Nodes:
 
     folder: Path
     port: int
+    more: Mapping[str, str] = field(default_factory=dict)  # variables of all who use the cluster
     commands: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -39,26 +40,39 @@ class Nodes:
     @property
     def environment(self) -> dict[str, str]:
         """For `worker`. The keys are a user's, whose shell has them."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), "PYTHONPATH": str(RAY)} | KEYS
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder / "home"),
+            "PYTHONPATH": str(RAY),
+            **self.more,
+        } | KEYS
 
     @property
     def for_runs(self) -> dict[str, Any]:
-        return {"PYTHONPATH": str(RAY), "RAY_AUTH_TOKEN_PATH": str(self.token), "AIDER_BIN": ""}
+        return {"PYTHONPATH": str(RAY), "RAY_AUTH_TOKEN_PATH": str(self.token), "AIDER_BIN": "", **self.more}
 
     @property
     def token(self) -> Path:
         return self.folder / "home/.ray/auth_token"
 
-    def start(self, name: str, *words: str) -> None:
+    def start(self, name: str, *words: str, before: Sequence[str] = ()) -> None:
+        """Start a `worker`, by the command `before` if there is one, and wait until it works."""
         with (self.folder / f"{name}.out").open("wb") as out:
             command = [sys.executable, str(PROGRAM), "worker", *words, "--name", name, "--dir", str(self.folder / name)]
+            command = [*before, *command]
             self.commands[name] = subprocess.Popen(
                 command, env=self.environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
             )
         wait_until(lambda: self.has_begun(name), f"{name} has begun")
 
-    def join(self, name: str, slots: int) -> None:
-        self.start(name, "join", self.address, "--slots", str(slots))
+    def join(self, name: str, slots: int, *words: str, before: Sequence[str] = ()) -> None:
+        self.start(name, "join", self.address, "--slots", str(slots), *words, before=before)
+
+    def join_with_disk(self, name: str, slots: int, megabytes: int) -> None:
+        """Join with a folder on a disk of this size, which only this node sees."""
+        (self.folder / name).mkdir()
+        mount = f'mount -t tmpfs -o size={megabytes}m tmpfs {self.folder / name} && exec "$@"'
+        self.join(name, slots, before=("unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"))
 
     def said(self, name: str) -> str:
         return (self.folder / f"{name}.out").read_text("utf-8")
@@ -109,10 +123,10 @@ class Nodes:
 
 
 @contextmanager
-def open_nodes(slots: Mapping[str, int]) -> Iterator[Nodes]:
+def open_nodes(slots: Mapping[str, int], more: Mapping[str, str] | None = None) -> Iterator[Nodes]:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short, because of Ray's sockets
     (folder / "home").mkdir()
-    nodes = Nodes(folder, free_port())
+    nodes = Nodes(folder, free_port(), more or {})
     try:
         nodes.start("head", "head", "--port", str(nodes.port))
         for name, count in slots.items():

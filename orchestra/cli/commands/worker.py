@@ -31,6 +31,7 @@ def add_worker_head_arguments(parser: CommandParser) -> None:
 def add_worker_join_arguments(parser: CommandParser) -> None:
     add_cluster_argument(parser)
     parser.add_argument("--address", metavar="IP", default="", help="this machine's address (default: Ray finds it)")
+    parser.add_argument("--once", action="store_true", help="end after the first run that this machine has worked for")
     add_node_arguments(parser, "what cores and memory allow")
 
 
@@ -47,16 +48,18 @@ def add_node_arguments(parser: CommandParser, default_slots: str) -> None:
     text = f"how many agents may work here at once (default: {default_slots})"
     parser.add_argument("--slots", metavar="N", type=int, default=None, help=text)
     parser.add_argument("--name", metavar="NAME", default="", help="the node's name (default: the machine's)")
-    parser.add_argument("--dir", metavar="FOLDER", default="", help="where its files are kept meanwhile")
+    parser.add_argument(
+        "--dir", metavar="FOLDER", default="", help="where its worktrees and other files are kept meanwhile"
+    )
 
 
 def cmd_worker_head(arguments: Namespace) -> int:
     """Start a cluster on this machine, with a token that its nodes must have. Ctrl-C ends it."""
     from orchestra.hosts import ray_start
-    from orchestra.hosts.ray_cluster import check_ray_installed, check_token
+    from orchestra.hosts.ray_cluster import check_address, check_ray_installed, check_token
 
     check_ray_installed()
-    ray_start.check_address(arguments.address, os.environ)
+    check_address(arguments.address, os.environ)
     token = ray_start.make_token(os.environ)
     check_token(os.environ)
     cluster = f"{arguments.address}:{arguments.port}"
@@ -73,17 +76,23 @@ def cmd_worker_join(arguments: Namespace) -> int:
     """Let this machine work for the runs of a cluster. Ctrl-C ends that; what was at work here is done elsewhere."""
     from orchestra.conduct.core.slots import measure_machine
     from orchestra.hosts import ray_start
-    from orchestra.hosts.ray_cluster import check_ray_installed, check_token, is_loopback, parse_cluster_address
+    from orchestra.hosts.ray_cluster import (
+        check_address,
+        check_ray_installed,
+        check_token,
+        is_loopback,
+        parse_cluster_address,
+    )
     from orchestra.plan.sizing import machine_capacity
 
     check_ray_installed()
     cluster = parse_cluster_address(arguments.cluster)
     check_token(os.environ)
     host = cluster.rpartition(":")[0]
-    ray_start.check_address(host, os.environ)
+    check_address(host, os.environ)
     slots = machine_capacity(measure_machine()) if arguments.slots is None else arguments.slots
     own_address = arguments.address or (host if is_loopback(host) else "")
-    node = ray_start.RayNode(arguments.name, slots, own_address, cluster=cluster)
+    node = ray_start.RayNode(arguments.name, slots, own_address, cluster=cluster, once=arguments.once)
     return start_node(
         arguments, node, partial(print_plain, f"This machine works for the runs of {cluster}, {slots} agents at once.")
     )

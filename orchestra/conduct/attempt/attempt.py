@@ -340,7 +340,7 @@ class Attempt:
         if self.start.round:
             record.size = sum(map(sum, (await merge.diff_numstat(git, parent, commit)).values()))
             record.branch = context.branch(f"task{self.task.id}-{self.number}")
-            await merge.set_branch(git, record.branch, commit)
+            await self.run.services.branches.set_branch(record.branch, commit)
         else:
             await keep_branch(self.run, self.task.id, self.number, commit)
         return TaskResult(self.task, judgement, commit, parent)

@@ -12,7 +12,7 @@ from orchestra.conduct.core.context import Context, Run
 from orchestra.errors import GitFailed
 from orchestra.judge.retry import OBJECTS, ROOM, machine_remedy
 from orchestra.model import Judgement, Task
-from orchestra.workspace import collect, merge
+from orchestra.workspace import collect
 
 DIFF_LIMIT = 6_000  # bytes
 FULL = 64 << 10  # bytes of free space below which the disk counts as full
@@ -21,7 +21,7 @@ FULL = 64 << 10  # bytes of free space below which the disk counts as full
 async def keep_branch(run: Run, task: int, number: int, commit: str) -> None:
     """Point the task's own branch at the commit."""
     branch = run.context.branch(f"task{task}")
-    await merge.set_branch(run.context.git, branch, commit)
+    await run.services.branches.set_branch(branch, commit)
     run.emit(events.BranchKept(branch), task, number)
 
 

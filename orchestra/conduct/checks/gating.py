@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from orchestra import events
 from orchestra.agents.seat import find_grammar_python
@@ -111,6 +112,8 @@ class Gating:
         # Why the base's run of a gate says nothing, by base and gate. A detected gate is dropped for that.
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # gates that did not end in time on the base
+        self.only_here = set[Gate]()  # those that failed on another machine alone
+        self.begun_elsewhere = set[tuple[str, Gate]]()  # trees and gates
         self.second_base: dict[tuple[str, Gate], GateOutcome] = {}
         self.memory = GateMemory(run, self.gates)
         # One tree at a time: parallel test runs fail for lack of ports or time.
@@ -170,13 +173,56 @@ class Gating:
         the results of a larger tree, whose failures need no second run here."""
         options = ("--name-only", "--no-renames", "-z")
         paths = await self.run.context.git.paths("diff", *options, parent or self.base, commit)
+        gates = self.gates if gates is None else gates
+        failed = await self.run_elsewhere(self.make_order(commit, gates, paths, label)) if about else []
         async with self.gate_lock:
-            gates = self.gates if gates is None else gates
             checked = await self.run_against_base(commit, gates, paths, label, confirmed or GateResults())
+        self.keep_gates_here(failed, checked)
         for outcome in checked.outcomes:
             self.emit_gate_ended(outcome, checked.compared[outcome.gate.name], label, about)
         await self.memory.emit_flaky_tests()
         return checked
+
+    async def run_elsewhere(self, check: GateOrder) -> list[GateOutcome]:
+        """Run gates on other machines, if there are any: several trees at once. Keep the outcomes of those that passed,
+        and return the others: only this machine, where the base is judged too, decides that a gate fails."""
+        host = self.run.services.host
+        if not host.offloads_gates:
+            return []
+        tree = await self.find_tree(check.commit)
+        keys = {gate: outcome_key(tree, gate, check.paths) for gate in check.gates}
+        gates = [gate for gate in check.gates if gate.kind != "syntax" and gate not in self.only_here]
+        gates = [gate for gate in gates if (self.base, gate) not in self.hanging and keys[gate] not in self.outcomes]
+        if not gates:
+            return []
+        check, failed = dataclasses.replace(check, gates=tuple(gates)), list[GateOutcome]()
+        reasons = await self.memory.find_keys(check)
+        known = await self.memory.recall(check, reasons, again=False)
+        check = dataclasses.replace(check, gates=tuple(gate for gate in gates if gate not in known))
+
+        def emit_started(gate: Gate) -> None:
+            self.emit_gate_started(check, gate)
+            self.begun_elsewhere.add((check.label, gate))
+
+        for outcome in await host.offload_gates(check, emit_started) if check.gates else ():
+            gate = outcome.gate
+            if outcome.passed:
+                about = (tree, *keys[gate][2])
+                self.outcomes[keys[gate]] = dataclasses.replace(note_reason(outcome, reasons.get(gate)), about=about)
+            else:
+                failed.append(outcome)
+        return failed
+
+    def keep_gates_here(self, failed: Iterable[GateOutcome], checked: GateResults) -> None:
+        """Keep gates here that failed on another machine and pass on this one, or fail on the base: they would fail on
+        other machines again, and run twice."""
+        passed = {outcome.gate for outcome in checked.outcomes if outcome.passed}
+        for outcome in failed:
+            name = f"{outcome.gate.name} failed on node {outcome.host}"
+            if outcome.gate in passed and outcome.gate not in self.only_here:
+                self.run.emit(events.Note(f"{name}, and passes here: it runs only here from now on."))
+            if outcome.gate in passed or checked.compared.get(outcome.gate.name, Comparison()).old:
+                self.only_here.add(outcome.gate)
 
     async def run_against_base(
         self,
@@ -233,12 +279,38 @@ class Gating:
     async def get_outcomes(
         self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str
     ) -> list[GateOutcome]:
-        tree = await self.run.context.git.text("rev-parse", f"{commit}^{{tree}}")
-        keys = {gate: (tree, gate, tuple(paths) if gate.endings else ()) for gate in gates}
+        tree = await self.find_tree(commit)
+        keys = {gate: outcome_key(tree, gate, paths) for gate in gates}
         left = [gate for gate in gates if keys[gate] not in self.outcomes]
         for outcome in await self.run_all(commit, left, paths, label):
             self.outcomes[keys[outcome.gate]] = dataclasses.replace(outcome, about=(tree, *keys[outcome.gate][2]))
         return [self.outcomes[keys[gate]] for gate in gates]
+
+    async def find_tree(self, commit: str) -> str:
+        return await self.run.context.git.text("rev-parse", f"{commit}^{{tree}}")
+
+    def make_order(
+        self, commit: str, gates: Sequence[Gate], paths: Sequence[str], label: str, choice: ChosenTests = ALL_TESTS
+    ) -> GateOrder:
+        run = self.run
+        return GateOrder(
+            run=run.context.stamp,
+            commit=commit,
+            label=label,
+            gates=tuple(gates),
+            paths=tuple(paths),
+            planned=tuple(run.state.plan.owners),
+            choice=choice,
+            timeout=run.context.settings.gate_timeout,
+            set_up=run.context.worktree_setup,
+        )
+
+    def emit_gate_started(self, check: GateOrder, gate: Gate) -> None:
+        """Emit that a gate begins to run on a tree, unless it has begun on another machine."""
+        if (check.label, gate) in self.begun_elsewhere:
+            return self.begun_elsewhere.remove((check.label, gate))
+        output = str((self.run.context.logs / check.output_name(gate)).relative_to(self.run.context.repository.root))
+        self.run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=check.label, output=output))
 
     async def run_all(
         self,
@@ -254,30 +326,16 @@ class Gating:
         run = self.run
         if not gates:
             return []
-        check = GateOrder(
-            run=run.context.stamp,
-            commit=commit,
-            label=label,
-            gates=tuple(gates),
-            paths=tuple(paths),
-            planned=tuple(run.state.plan.owners),
-            choice=choice,
-            timeout=run.context.settings.gate_timeout,
-            set_up=run.context.worktree_setup,
-        )
+        check = self.make_order(commit, gates, paths, label, choice)
         keys = await self.memory.find_keys(check)
         found = await self.memory.recall(check, keys, again=again)
         check = dataclasses.replace(check, gates=tuple(gate for gate in gates if gate not in found))
-
-        def emit_gate_started(gate: Gate) -> None:
-            output = str((run.context.logs / check.output_name(gate)).relative_to(run.context.repository.root))
-            run.emit(events.GateStarted(name=gate.name, command=gate.command, tree=label, output=output))
 
         async def remember(outcome: GateOutcome) -> None:
             await self.memory.remember(check, keys.get(outcome.gate), outcome)
 
         if check.gates:
-            ran = await run.services.host.run_gates(check, emit_gate_started, remember)
+            ran = await run.services.host.run_gates(check, partial(self.emit_gate_started, check), remember)
             found |= {each.gate: note_reason(each, keys.get(each.gate)) for each in ran}
         return [found[gate] for gate in gates]
 
@@ -316,6 +374,10 @@ class Gating:
 
 def note_reason(outcome: GateOutcome, key: GateKey | None) -> GateOutcome:
     return dataclasses.replace(outcome, why_run=key.why_run) if key else outcome
+
+
+def outcome_key(tree: str, gate: Gate, paths: Sequence[str]) -> tuple[str, Gate, tuple[str, ...]]:
+    return tree, gate, tuple(paths) if gate.endings else ()
 
 
 def first_failures(failures: Names) -> tuple[str, ...]:

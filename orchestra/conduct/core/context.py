@@ -28,6 +28,7 @@ from orchestra.plan.draft import Draft
 from orchestra.plan.roles import Role, find_role
 from orchestra.providers import catalogue
 from orchestra.report.state import Report, TaskReport
+from orchestra.workspace.branches import BranchWriter
 from orchestra.workspace.trees import Trees
 
 # One step from each state; a task that is to wait, or to be checked, takes another one (see `Run.move_to`).
@@ -111,6 +112,7 @@ class Services:
     readiness: AgentReadiness
     recorder: Recorder | None
     prompts: TerminalPrompts
+    branches: BranchWriter
     commands: dict[str, Callable[[Command], str | Awaitable[str]]] = field(default_factory=dict)
 
 

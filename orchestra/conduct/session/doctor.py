@@ -29,6 +29,7 @@ from orchestra.conduct.planning.prd import gemini_notice
 from orchestra.dialects import DIALECTS
 from orchestra.errors import AiderMissing, OrchestraError, SettingsError
 from orchestra.gateway.wire import LOOPBACK_ADDRESSES
+from orchestra.hosts import ray_cluster
 from orchestra.hosts.isolation import NO_SANDBOX_HOLDS, NO_SANDBOX_RISK, WEAKER_SANDBOX, find_sandbox_mode
 from orchestra.plan.sizing import MEMORY_PER_AGENT
 from orchestra.providers import catalogue
@@ -268,10 +269,23 @@ async def diagnose_proxies(settings: Settings, folder: Path) -> Findings:
     yield Finding("proxies", "ok", f"{text} (never for this machine)" if text else "none")
 
 
+async def diagnose_cluster(settings: Settings, folder: Path) -> Findings:
+    if not settings.cluster:
+        return
+    ray_cluster.check_ray_installed()
+    address = ray_cluster.parse_cluster_address(settings.cluster)
+    host = address.rpartition(":")[0]
+    await asyncio.to_thread(ray_cluster.check_address, host, os.environ)
+    ray_cluster.check_token(os.environ)
+    await asyncio.to_thread(ray_cluster.check_answers, address)
+    protection = ray_cluster.describe_protection(host, os.environ)
+    yield Finding("cluster", "ok", f"{address} answers; {protection}; only you can read its token")
+
+
 CHECKS: tuple[Callable[[Settings, Path], Findings], ...] = (
     *(diagnose_git, diagnose_aider, diagnose_agents, diagnose_python, diagnose_disk, diagnose_memory),
     *(diagnose_repository, diagnose_logs, diagnose_store, diagnose_models, diagnose_keys, diagnose_addresses),
-    *(diagnose_proxies, diagnose_sandbox),
+    *(diagnose_proxies, diagnose_sandbox, diagnose_cluster),
 )
 
 

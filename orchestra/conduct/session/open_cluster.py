@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestra.agents import AGENTS
 from orchestra.agents.seat import find_aider_python
 from orchestra.conduct.session.warmup import may_use_aider
-from orchestra.errors import UsageError
+from orchestra.errors import ClusterUnavailable, UsageError
 from orchestra.hosts.cluster import ClusterHost
 from orchestra.hosts.isolation import safe_git_config
 from orchestra.hosts.local import LocalHost
@@ -63,7 +63,7 @@ async def open_cluster(settings: Settings, repository: Repository, untrusted: st
     if not slots:
         await cluster.close()
         hint = "Start one: `aider-orchestrator worker join`; `worker list` shows them."
-        raise UsageError(f"The cluster at {settings.cluster} has no free node.", hint=hint)
+        raise ClusterUnavailable(f"The cluster at {settings.cluster} has no free node.", hint=hint)
     return OpenedCluster(cluster, slots, order)
 
 

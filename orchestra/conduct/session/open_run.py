@@ -48,6 +48,7 @@ from orchestra.report.ci import detect_ci_system
 from orchestra.report.fold import fold_event
 from orchestra.report.state import Report
 from orchestra.settings import LAUNCH, Settings
+from orchestra.workspace.branches import BranchWriter
 from orchestra.workspace.merge import free_namespace
 from orchestra.workspace.trees import Tree, Trees
 
@@ -130,7 +131,8 @@ async def open_run(
             *(journal.folder, journal.stamp, namespace, deadline),
         )
         warm = AgentReadiness(host.ready if isinstance(host, ClusterHost) else warmup.ready_task)
-        run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts))
+        branches = BranchWriter(repository.git)
+        run = Run(context, state, Services(journal, gateway, host, trees, hold, warm, recorder, prompts, branches))
         subscribe_listeners(run, writer, screens)
         if previous:
             session_facts = (str(warmup.folder), os.getpid(), settings.recorded_values())

@@ -175,7 +175,16 @@ def read_nodes(address: str) -> list[NodeRecord]:
 
 def versions_from_labels(labels: Mapping[str, str]) -> NodeVersions | None:
     names = [f"{VERSION_LABEL}{f.name}" for f in fields(NodeVersions)]
-    return NodeVersions(*(labels[name] for name in names)) if labels.keys() >= set(names) else None
+    return NodeVersions(*(read_label(labels[name]) for name in names)) if labels.keys() >= set(names) else None
+
+
+def label_value(text: str) -> str:
+    """Return a text as Ray takes it for a label."""
+    return text.replace(" ", "_").replace("+", "_")
+
+
+def read_label(value: str) -> str:
+    return value.replace("_", " ")
 
 
 class RayLink:

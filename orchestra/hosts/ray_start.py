@@ -22,6 +22,8 @@ from orchestra.hosts.ray_cluster import (
     VERSION_LABEL,
     find_token_file,
     is_loopback,
+    label_value,
+    read_label,
     read_nodes,
 )
 from orchestra.process import CHILD, base_environment, read_tail, run_command
@@ -61,10 +63,6 @@ class RayNode:
         words += ["--head", "--port", str(self.head_port), "--include-dashboard", "false", "--no-monitor"]
         # Ray starts the server of its client in any case: it gets the next port, on the same address.
         return [*words, "--include-log-monitor", "false", "--ray-client-server-port", str(self.head_port + 1)]
-
-
-def label_value(text: str) -> str:
-    return text.replace(" ", "_").replace("+", "_")
 
 
 def make_token(environ: Mapping[str, str]) -> Path:
@@ -152,6 +150,6 @@ def check_versions_of_head(cluster: str, versions: NodeVersions) -> None:
     """Refuse to join a cluster whose head has other software. One that was not started by us is not asked."""
     heads = [node.versions for node in read_nodes(cluster) if node.is_head and node.is_alive and node.versions]
     for head in heads:
-        own = NodeVersions(*(label_value(getattr(versions, f.name)) for f in fields(versions)))
+        own = NodeVersions(*(read_label(label_value(getattr(versions, f.name))) for f in fields(versions)))
         if why := own.explain_difference(head):
             raise UsageError(f"This machine cannot join {cluster}. {why}")

@@ -220,8 +220,8 @@ def test_node_with_another_aider_is_refused_at_joining(nodes: Nodes, short_folde
     asked = nodes.ask("join", nodes.address, "--dir", short_folder, AIDER_BIN=str(aider))
     assert asked.returncode == 2
     assert asked.stderr.splitlines()[-1] == (
-        f"aider-orchestrator: This machine cannot join {nodes.address}. It has forgepair_1.0.3, and the head has "
-        "aider-chat_0.86.2: install that there."
+        f"aider-orchestrator: This machine cannot join {nodes.address}. It has forgepair 1.0.3, and the head has "
+        "aider-chat 0.86.2: install that there."
     )
 
 

@@ -121,6 +121,6 @@ def cmd_worker_list(arguments: Namespace) -> int:
     for node in read_nodes(cluster):
         role = "head" if node.is_head else "node"
         slots = f"{node.slots} slots" if node.is_alive else "gone"
-        software = " ".join(vars(node.versions).values()) if node.versions else "not started by `worker`"
+        software = ", ".join(vars(node.versions).values()) if node.versions else "not started by `worker`"
         print_plain(f"{node.name:<20}  {role}  {node.address:<15}  {slots:<9}  {software}")
     return 0

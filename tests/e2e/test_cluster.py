@@ -294,6 +294,35 @@ def test_sixty_four_tasks_on_three_nodes_make_the_tree_of_one_machine(nodes: Nod
     assert trees[0] == trees[1]
 
 
+@pytest.mark.soak
+def test_node_that_dies_among_sixty_four_tasks_costs_no_request(nodes: Nodes, tmp_path: Path) -> None:
+    """Of four attempts at work on it, each is made once more, with the reply that was paid."""
+    files = {f"m{number}.py": f"x = {number}\n" for number in range(64)}
+    words = (
+        *WORDS[:3],
+        "--agents",
+        "64",
+        "--files",
+        *files,
+        "--model",
+        "openai/gpt-6.1-sol",
+        "--cluster",
+        nodes.address,
+    )
+    place, model = make_place(tmp_path, files), Model(*files)
+    nodes.join("three", 4)
+    with ModelServer(model) as server:
+        running = nodes.begin(place, *words, server=server)
+        wait_until(lambda: server.count() == 8, "all places have asked")
+        nodes.signal("three", RAYLET, signal.SIGKILL)
+        model.released.set()
+        ran = running.end()
+        assert (ran.code, set(ran.verdicts), server.count()) == (0, {"applied"}, 64), ran.err
+    nodes.end("three")
+    assert count_attempts(ran) == [1] * 60 + [2] * 4
+    assert_clean(ran)
+
+
 # What differs between two runs of one plan: times, hosts, the order of what happens at once, and names made by chance.
 VARYING_KEYS = {"pid", "options", "number"}
 VARYING_TEXT = re.compile(r"[0-9a-f]{16,}|\d{8}_\d{6}|/tmp/[^\s\"]+")

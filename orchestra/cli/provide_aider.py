@@ -13,9 +13,9 @@ from orchestra.agents.aider_environment import (
     plan_environment,
 )
 from orchestra.agents.seat import check_version, find_aider_python
-from orchestra.cli.command_io import is_attended, print_plain
+from orchestra.cli.command_io import print_plain
 from orchestra.cli.launch import run_until_done
-from orchestra.cli.question import read_typed_line
+from orchestra.cli.question import ask_yes, can_ask
 from orchestra.conduct.session.warmup import may_use_aider
 from orchestra.errors import AiderMissing
 from orchestra.settings import Settings
@@ -31,7 +31,7 @@ async def provide_aider(settings: Settings) -> None:
         if not is_curable(missing, os.environ):
             raise
         plan = plan_environment(os.environ)
-        if not (settings.yes or (is_attended(settings, sys.stderr) and await confirm_environment(missing, plan))):
+        if not (settings.yes or (can_ask(settings) and await confirm_environment(missing, plan))):
             raise AiderMissing(explain_missing(missing), hint=missing.hint) from None
         await make_environment(plan, os.environ, print_progress)
 
@@ -55,9 +55,9 @@ async def check_aider() -> None:
 async def confirm_environment(missing: AiderMissing, plan: EnvironmentPlan) -> bool:
     print_progress(
         f"{explain_missing(missing)} An environment for it can be made once, in {plan.folder}, with {plan.source}"
-        " (600 MB).\nMake it? [y/N]"
+        " (600 MB)."
     )
-    return (await read_typed_line()).strip().lower() in ("y", "yes")
+    return await ask_yes("Make it?")
 
 
 def print_progress(text: str) -> None:

@@ -69,25 +69,21 @@ def wrap_at_terminal(text: str) -> str:
 
 async def confirm_plan(screen: ProgressView, draft: Draft) -> bool:
     with screen.pause_display():
-        print(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan? [y/N]", file=sys.stderr)
-        return (await read_typed_line()).strip().lower() in ("y", "yes")
+        return await ask_yes(f"\n{escape_controls(plan_tree(draft, {}))}\n\nCarry out this plan?")
 
 
 async def confirm_dirty_files(preflight: Preflight) -> None:
     """Ask whether to go on although files to be changed have uncommitted changes, if a person can be asked."""
     note, settings = preflight.dirty_note(preflight.known_files), preflight.settings
-    if note and settings.ask != "never" and not settings.yes and is_attended(settings, sys.stderr):
-        print(f"{wrap_at_terminal(escape_controls(note))}\nGo on? [y/N]", file=sys.stderr)
-        if (await read_typed_line()).strip().lower() not in ("y", "yes"):
-            raise UsageError("Nothing was begun, and nothing is paid.")
+    question = f"{wrap_at_terminal(escape_controls(note))}\nGo on?"
+    if note and not settings.yes and can_ask(settings) and not await ask_yes(question):
+        raise UsageError("Nothing was begun, and nothing is paid.")
 
 
 async def confirm_one_machine(settings: Settings, trouble: ClusterUnavailable) -> bool:
     """Ask whether to run on this machine alone, if a person can be asked."""
-    if settings.ask == "never" or not is_attended(settings, sys.stderr):
-        return False
-    print(f"{wrap_at_terminal(escape_controls(str(trouble)))}\nRun on this machine alone? [y/N]", file=sys.stderr)
-    return (await read_typed_line()).strip().lower() in ("y", "yes")
+    question = f"{wrap_at_terminal(escape_controls(str(trouble)))}\nRun on this machine alone?"
+    return can_ask(settings) and await ask_yes(question)
 
 
 def parse_decision(task: int, line: str) -> Decision | None:
@@ -95,6 +91,17 @@ def parse_decision(task: int, line: str) -> Decision | None:
     action = LETTERS.get(letter.lower(), "")
     is_valid = action and (text.strip() or action != "spawn")
     return Decision(task, action, text.strip(), source=HERE) if is_valid else None
+
+
+def can_ask(settings: Settings) -> bool:
+    """Whether a person is at the terminal who wants to be asked."""
+    return settings.ask != "never" and is_attended(settings, sys.stderr)
+
+
+async def ask_yes(question: str) -> bool:
+    """Ask a question, and return whether the answer is yes."""
+    print(f"{question} [y/N]", file=sys.stderr)
+    return (await read_typed_line()).strip().lower() in ("y", "yes")
 
 
 async def read_typed_line() -> str:

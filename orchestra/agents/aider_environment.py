@@ -71,9 +71,12 @@ def explain_missing(missing: AiderMissing) -> str:
 
 
 def environment_folder(environ: Mapping[str, str]) -> Path:
+    return data_folder(environ) / "aider-orchestrator" / f"aider-chat-{AIDER_VERSION}"
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
     data = environ.get("XDG_DATA_HOME", "")
-    base = Path(data) if data.startswith("/") else home_folder(environ) / ".local/share"
-    return base / "aider-orchestrator" / f"aider-chat-{AIDER_VERSION}"
+    return Path(data) if data.startswith("/") else home_folder(environ) / ".local/share"
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
@@ -115,10 +118,8 @@ def list_interpreters(environ: Mapping[str, str]) -> Iterator[str]:
     folders = [folder for folder in environ.get("PATH", os.defpath).split(os.pathsep) if folder.startswith("/")]
     names = [f"python{major}.{minor}" for major, minor in AIDER_PYTHONS] + ["python3", "python"]
     yield from (path for name in names for folder in folders if os.access(path := f"{folder}/{name}", os.X_OK))
-    home = home_folder(environ)
-    pyenv = Path(environ.get("PYENV_ROOT") or home / ".pyenv") / "versions"
-    data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
-    uv = Path(environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv/python")
+    pyenv = Path(environ.get("PYENV_ROOT") or home_folder(environ) / ".pyenv") / "versions"
+    uv = Path(environ.get("UV_PYTHON_INSTALL_DIR") or data_folder(environ) / "uv/python")
     for root, prefix in ((pyenv, ""), (uv, "cpython-")):
         for major, minor in AIDER_PYTHONS:
             yield from map(str, sorted(root.glob(f"{prefix}{major}.{minor}[.-]*/bin/python"), reverse=True))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 
 from orchestra.agents.base import WorktreeSetup
 from orchestra.errors import ClusterGone, HostLost, SetUpFailed
+from orchestra.gates.run import GateOutcome
 from orchestra.gateway.billing import ClientPass
 from orchestra.hosts import cluster as cluster_module
 from orchestra.hosts.base import GateOrder, GatewayAccess
@@ -157,13 +158,18 @@ def test_gates_run_on_a_node_and_bring_their_output_home(tmp_path: Path) -> None
     on_a_node(tmp_path, scene)
 
 
+async def begin_endless_gate(site: LocalSite, host: ClusterHost, mark: Path) -> "asyncio.Task[Sequence[GateOutcome]]":
+    """Let a node run a gate that never ends, and return when it has begun."""
+    await attempted(site)
+    check = gate_order(site.base, f"touch {mark}; sleep {NEVER:.0f}")
+    running = asyncio.create_task(host.offload_gates(check, lambda gate: None))
+    assert await asyncio.to_thread(holds_soon, mark.exists)
+    return running
+
+
 def test_gates_of_a_lost_node_are_left_to_the_head(tmp_path: Path) -> None:
     async def scene(site: LocalSite, host: ClusterHost, cluster: InProcessCluster) -> None:
-        await attempted(site)
-        mark = tmp_path / "begun"
-        check = gate_order(site.base, f"touch {mark}; sleep {NEVER:.0f}")
-        running = asyncio.create_task(host.offload_gates(check, lambda gate: None))
-        assert await asyncio.to_thread(holds_soon, mark.exists)
+        running = await begin_endless_gate(site, host, tmp_path / "begun")
         cluster.names.clear()
         cluster.links[-1].cut.set()
         assert await running == [] and not host.offloads_gates
@@ -173,11 +179,7 @@ def test_gates_of_a_lost_node_are_left_to_the_head(tmp_path: Path) -> None:
 
 def test_cancelled_gates_end_on_their_node(tmp_path: Path) -> None:
     async def scene(site: LocalSite, host: ClusterHost, cluster: InProcessCluster) -> None:
-        await attempted(site)
-        mark = tmp_path / "begun"
-        check = gate_order(site.base, f"touch {mark}; sleep {NEVER:.0f}")
-        running = asyncio.create_task(host.offload_gates(check, lambda gate: None))
-        assert await asyncio.to_thread(holds_soon, mark.exists)
+        running = await begin_endless_gate(site, host, tmp_path / "begun")
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running

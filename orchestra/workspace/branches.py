@@ -53,7 +53,7 @@ class BranchWriter:
         return True
 
     async def write_alone(self, update: BranchUpdate) -> None:
-        """Set one branch. If that fails, only its own caller hears of it."""
+        """Set one branch. A failure is raised only for its own caller."""
         try:
             await set_branch(self.git, update.branch, update.commit)
         except (OrchestraError, OSError) as error:

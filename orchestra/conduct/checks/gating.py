@@ -113,7 +113,7 @@ class Gating:
         self.unable: dict[tuple[str, Gate], str] = {}
         self.hanging = set[tuple[str, Gate]]()  # gates that did not end in time on the base
         self.only_here = set[Gate]()  # those that failed on another machine alone
-        self.begun_elsewhere = set[tuple[str, Gate]]()  # trees and gates
+        self.begun_elsewhere = set[tuple[str, Gate]]()  # gates on trees that another machine did not pass
         self.second_base: dict[tuple[str, Gate], GateOutcome] = {}
         self.memory = GateMemory(run, self.gates)
         # One tree at a time: parallel test runs fail for lack of ports or time.
@@ -207,6 +207,7 @@ class Gating:
         for outcome in await host.offload_gates(check, emit_started) if check.gates else ():
             gate = outcome.gate
             if outcome.passed:
+                self.begun_elsewhere.discard((check.label, gate))
                 about = (tree, *keys[gate][2])
                 self.outcomes[keys[gate]] = dataclasses.replace(note_reason(outcome, reasons.get(gate)), about=about)
             else:

@@ -120,7 +120,7 @@ class ClusterHost:
             # The head runs it again if it failed, and has the other file for that.
             name = check if outcome.passed else replace(check, label=f"{check.label}-{node.offer.name}")
             output = self.logs / name.output_name(outcome.gate)
-            text = self.local.command_environment.scrub(printed.decode("utf-8", "replace"))
+            text = self.local.command_environment.scrub(printed)
             await asyncio.to_thread(output.write_text, f"(It ran on node {node.offer.name}.)\n{text}", "utf-8")
             outcomes.append(replace(outcome, output=output, host=node.offer.name))
         return outcomes
@@ -241,7 +241,7 @@ class ClusterHost:
     async def take_reply(self, node: Node, reply: AttemptReply) -> AttemptResult:
         for name, content in reply.outputs.items():
             if Path(name).name == name:
-                (self.logs / name).write_bytes(content)
+                (self.logs / name).write_text(content, "utf-8")
         if reply.result is None and reply.set_up is not None:
             output = str(self.logs / Path(reply.set_up).name)
             raise SetUpFailed(f"on node {node.offer.name}, {reply.error}", output)

@@ -39,7 +39,7 @@ from orchestra.hosts.node_messages import (
     NodeVersions,
 )
 from orchestra.judge.retry import machine_remedy
-from orchestra.process import base_environment
+from orchestra.process import base_environment, read_tail
 from orchestra.settings import load_settings
 from orchestra.workspace.git import check_git_version
 from orchestra.workspace.packs import make_mirror, make_pack, store_pack
@@ -244,10 +244,10 @@ class NodeWorker:
         finally:
             del self.attempts[order.name]
 
-    def read_outputs(self, order: AttemptOrder) -> Mapping[str, bytes]:
+    def read_outputs(self, order: AttemptOrder) -> Mapping[str, str]:
         """Read what the set-up of an attempt has printed. The head has these files for an attempt of its own."""
         paths = self.opened_site.folder.glob(f"logs/setup_{order.name}_{order.run}.txt")
-        return {path.name: read_end(path) for path in paths}
+        return {path.name: read_output(path) for path in paths}
 
     async def admit(self, name: str, access: GatewayAccess) -> None:
         if (attempt := self.attempts.get(name)) and not attempt.admitted.done():
@@ -275,7 +275,7 @@ class NodeWorker:
         running = self.gate_runs[order.label] = asyncio.create_task(site.host.run_gates(order, lambda gate: None))
         try:
             outcomes = await running
-            printed = tuple(read_end(outcome.output) for outcome in outcomes)
+            printed = tuple(read_output(outcome.output) for outcome in outcomes)
             return GateReply(tuple(replace(outcome, files=()) for outcome in outcomes), printed)
         except asyncio.CancelledError:
             return GateReply(error="they were cancelled")
@@ -291,11 +291,11 @@ def note_use() -> None:
         Path(path).write_text(str(os.getpid()), "utf-8")
 
 
-def read_end(path: Path) -> bytes:
-    try:
-        return path.read_bytes()[-LONGEST_OUTPUT:]
-    except OSError:
-        return b""
+def read_output(path: Path) -> str:
+    """Read the end of a command's output; empty if the command has put something else in its place."""
+    with contextlib.suppress(OSError):
+        return read_tail(path, LONGEST_OUTPUT)
+    return ""
 
 
 def is_fault_of_machine(error: Exception) -> bool:

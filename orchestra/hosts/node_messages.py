@@ -100,7 +100,7 @@ class AttemptReply:
     error: str = ""
     is_machine: bool = False
     set_up: str | None = None
-    outputs: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    outputs: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,6 @@ class GateReply:
     """
 
     outcomes: tuple[GateOutcome, ...] = ()
-    printed: tuple[bytes, ...] = field(default=(), repr=False)
+    printed: tuple[str, ...] = field(default=(), repr=False)
     error: str = ""
     is_machine: bool = False
